@@ -1,0 +1,1 @@
+"""Dated tables of what runs with what, and their typed readers."""
