@@ -1,0 +1,1 @@
+"""The built-in checks: one folder per area, one file per check, the manual on top of each."""

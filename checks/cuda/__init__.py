@@ -1,0 +1,1 @@
+"""CUDA at work (only with --deep)."""

@@ -1,0 +1,1 @@
+"""The host around the GPUs: memory, disks, ports, limits, clock."""

@@ -1,0 +1,113 @@
+"""One root cause, its symptoms beneath it: a declared graph between check ids."""
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+
+import msgspec
+
+from gpudoctor.checking.finding import STATUSES, Result
+
+#: Cause -> what it explains when both are seen. A cause on one GPU explains only that GPU's symptoms (and the
+#: host's); a cause on the host explains all. Specific causes stand before general ones: the first match wins.
+EXPLAINS: dict[str, tuple[str, ...]] = {
+    "driver.nouveau-bound": ("driver.not-loaded",),
+    "driver.blocked-by-secure-boot": ("driver.not-loaded",),
+    "driver.wrong-flavour": ("driver.not-loaded", "driver.gpu-unsupported"),
+    "driver.gpu-unsupported": ("driver.not-loaded", "pci.no-gpu"),
+    "driver.bar-too-small": ("driver.not-loaded", "pci.no-gpu", "gpu.count-short"),
+    "driver.missing-for-next-kernel": ("driver.not-loaded",),
+    "driver.wsl-linux-driver": ("driver.*", "gpu.*", "cuda.*"),
+    "driver.wsl-libcuda-missing": ("driver.nvml-unusable", "cuda.*"),
+    "driver.not-loaded": ("pci.no-gpu", "driver.nvml-unusable", "driver.device-nodes", "driver.library-mismatch",
+                          "driver.uvm-broken", "driver.too-old", "gpu.*", "cuda.*"),
+    "driver.library-mismatch": ("driver.nvml-unusable", "driver.reboot-pending", "cuda.*", "gpu.count-short"),
+    "driver.device-nodes": ("driver.nvml-unusable", "driver.uvm-broken", "cuda.unusable"),
+    "driver.library-only-on-ld-path": ("driver.nvml-unusable",),
+    "driver.nvml-unusable": ("gpu.*", "cuda.*"),
+    "driver.uvm-broken": ("cuda.unusable",),
+    "gpu.xid": ("gpu.not-responding", "gpu.recovery-needed", "gpu.count-short", "pci.no-gpu"),
+    "gpu.not-responding": ("gpu.count-short", "gpu.fabric-not-ready", "gpu.nvlink-down", "cuda.unusable", "pci.no-gpu"),
+    "pci.no-gpu": ("driver.*", "gpu.*", "cuda.*"),
+    "gpu.recovery-needed": ("gpu.row-remap-pending", "gpu.repair-pending", "cuda.unusable"),
+    "gpu.row-remap-failed": ("gpu.row-remap-exhausted", "gpu.ecc-uncorrected"),
+    "gpu.too-hot": ("gpu.throttled",),
+    "gpu.memory-too-hot": ("gpu.throttled",),
+    "gpu.fabric-manager-missing": ("gpu.fabric-not-ready", "cuda.unusable", "gpu.nvlink-down"),
+    "gpu.fabric-manager-mismatch": ("gpu.fabric-manager-missing", "gpu.fabric-not-ready", "cuda.unusable"),
+    "gpu.fabric-not-ready": ("cuda.unusable",),
+    "gpu.mig-unexpected": ("cuda.unusable",),
+    "gpu.compute-mode": ("cuda.unusable",),
+    "host.acs-on": ("gpu.p2p-broken",),
+    "driver.iommu-passthrough-off": ("gpu.p2p-broken",),
+    "amd.driver-missing": ("amd.*",),
+    "amd.iommu": ("gpu.p2p-broken",),
+}
+
+_SYMPTOMS = ("fail", "warn", "unknown")
+
+
+def link(results: Sequence[Result], graph: Mapping[str, Sequence[str]] = EXPLAINS) -> list[Result]:
+    """Return the results with causes filled in, root causes before their symptoms, the worst group first."""
+    parents = [_parent(symptom, results, graph) for symptom in results]
+    roots = [_root(number, parents) for number in range(len(results))]
+    groups: dict[int, list[int]] = {}
+    for number, root in enumerate(roots):
+        groups.setdefault(root, []).append(number)
+    ranked = sorted(groups.items(), key=lambda g: (min(_rank(results[n]) for n in g[1]), _rank(results[g[0]]), g[0]))
+    ordered: list[Result] = []
+    for root, members in ranked:
+        symptoms = sorted((n for n in members if n != root), key=lambda n: (_depth(n, parents), _rank(results[n]), n))
+        for number in [root, *symptoms]:
+            parent = parents[number]
+            children = sorted({results[n].id for n, p in enumerate(parents) if p == number})
+            ordered.append(
+                msgspec.structs.replace(
+                    results[number],
+                    explains=tuple(children),
+                    caused_by=results[parent].id if parent is not None else None,
+                )
+            )
+    return ordered
+
+
+def _rank(result: Result) -> int:
+    accepted = len(STATUSES) if result.accepted else 0
+    return accepted + STATUSES.index(result.status)
+
+
+def _parent(symptom: Result, results: Sequence[Result], graph: Mapping[str, Sequence[str]]) -> int | None:
+    """Find the result that explains this one: the first cause of the graph that was seen on the same subject."""
+    if symptom.status not in _SYMPTOMS:
+        return None
+    order = {name: place for place, name in enumerate(graph)}
+    for cause, explained in graph.items():
+        if cause == symptom.id or not any(fnmatchcase(symptom.id, pattern) for pattern in explained):
+            continue
+        mutual = any(fnmatchcase(cause, pattern) for pattern in graph.get(symptom.id, ()))
+        if mutual and order[symptom.id] < order[cause]:
+            continue
+        for number, result in enumerate(results):
+            if result.id == cause and _can_explain(result, symptom):
+                return number
+    return None
+
+
+def _can_explain(cause: Result, symptom: Result) -> bool:
+    """A warning is too little to explain a failure; a GPU's fault explains no other GPU's."""
+    strong = cause.status == "fail" or (cause.status == "warn" and symptom.status != "fail")
+    return strong and (cause.subject in ("host", symptom.subject) or symptom.subject == "host")
+
+
+def _root(number: int, parents: Sequence[int | None]) -> int:
+    seen = {number}
+    while (parent := parents[number]) is not None and parent not in seen:
+        seen.add(parent)
+        number = parent
+    return number
+
+
+def _depth(number: int, parents: Sequence[int | None]) -> int:
+    depth = 0
+    while (parent := parents[number]) is not None and depth < len(parents):
+        number, depth = parent, depth + 1
+    return depth

@@ -1,0 +1,157 @@
+"""The Snapshot: every fact about one machine at one moment, and its JSON form."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from gpudoctor import __version__
+from gpudoctor.facts.amd import Amd
+from gpudoctor.facts.base import NOT_RECORDED, Section, Unavailable
+from gpudoctor.facts.cuda import Cuda
+from gpudoctor.facts.driver import Driver, ModuleFile, Packages
+from gpudoctor.facts.gpus import Gpus
+from gpudoctor.facts.host import Clock, Host, Limits, Locale, Memory, Services
+from gpudoctor.facts.kernel_log import KernelLog
+from gpudoctor.facts.network import FabricPorts, Processes
+from gpudoctor.facts.pci import Pci
+from gpudoctor.facts.storage import DiskHealth, Storage
+
+SCHEMA: Literal["gpudoctor.snapshot/1"] = "gpudoctor.snapshot/1"
+
+#: A 16-GPU server's snapshot takes about 100 kB; anything near this bound is not one.
+MAX_FILE_BYTES = 32 * 1024 * 1024
+_NOT_ASKED = Unavailable("only read with --deep", "not-asked")
+
+
+class ProbeRun(msgspec.Struct, frozen=True, kw_only=True):
+    """How one probe went: ``outcome`` is ``ok`` or the reason for what is missing."""
+
+    name: str
+    outcome: str
+    duration_s: float
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """Every fact about one machine. A check asks for sections by the names of these fields.
+
+    Every section has a default, so snapshots recorded before it existed still load.
+    """
+
+    schema: Literal["gpudoctor.snapshot/1"] = SCHEMA
+    tool_version: str = __version__
+    recorded: str | None = None
+    redacted: bool = False
+    probes: tuple[ProbeRun, ...] = ()
+
+    host: Host | Unavailable = NOT_RECORDED
+    memory: Memory | Unavailable = NOT_RECORDED
+    limits: Limits | Unavailable = NOT_RECORDED
+    clock: Clock | Unavailable = NOT_RECORDED
+    locale: Locale | Unavailable = NOT_RECORDED
+    services: Services | Unavailable = NOT_RECORDED
+    pci: Pci | Unavailable = NOT_RECORDED
+    driver: Driver | Unavailable = NOT_RECORDED
+    module_file: ModuleFile | Unavailable = NOT_RECORDED
+    packages: Packages | Unavailable = NOT_RECORDED
+    gpus: Gpus | Unavailable = NOT_RECORDED
+    kernel_log: KernelLog | Unavailable = NOT_RECORDED
+    storage: Storage | Unavailable = NOT_RECORDED
+    disk_health: DiskHealth | Unavailable = NOT_RECORDED
+    processes: Processes | Unavailable = NOT_RECORDED
+    fabric_ports: FabricPorts | Unavailable = NOT_RECORDED
+    amd: Amd | Unavailable = NOT_RECORDED
+    cuda: Cuda | Unavailable = _NOT_ASKED
+
+
+def section_types() -> dict[str, type[Section]]:
+    """Return ``{field: section type}`` of every section of a Snapshot, in order."""
+    found: dict[str, type[Section]] = {}
+    for field in msgspec.structs.fields(Snapshot):
+        for part in getattr(field.type, "__args__", ()):
+            if isinstance(part, type) and issubclass(part, Section):
+                found[field.name] = part
+    return found
+
+
+class SnapshotError(Exception):
+    """A snapshot that cannot be read or written; the message is one line for the user."""
+
+
+def decode(data: bytes, name: str) -> Snapshot:
+    """Read a snapshot's JSON. Unknown fields are tolerated; a wrong type is refused with its path."""
+    try:
+        raw: Any = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise SnapshotError(f"{name}: not JSON, or cut short: {error}") from None
+    schema = raw.get("schema") if isinstance(raw, dict) else None
+    if not isinstance(schema, str) or not schema.startswith("gpudoctor.snapshot/"):
+        raise SnapshotError(f'{name}: not a gpudoctor snapshot (no "schema": "{SCHEMA}")')
+    if schema != SCHEMA:
+        raise SnapshotError(f"{name}: schema {schema!r} is newer than this gpudoctor, which reads {SCHEMA!r}")
+    try:
+        snapshot = msgspec.convert(raw, Snapshot)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise SnapshotError(f"{name}: {error}") from None
+    if isinstance(snapshot.gpus, Gpus):
+        indices = [gpu.index for gpu in snapshot.gpus.gpus]
+        if len(set(indices)) != len(indices):
+            raise SnapshotError(f"{name}: two GPUs with one index - at `$.gpus.gpus`")
+    return snapshot
+
+
+def encode(snapshot: Snapshot) -> bytes:
+    """Return the snapshot as indented JSON with a final newline."""
+    return msgspec.json.format(msgspec.json.encode(snapshot), indent=1) + b"\n"
+
+
+def read_snapshot(path: Path) -> Snapshot:
+    """Read a snapshot file.
+
+    Raises:
+        SnapshotError: It is missing, unreadable, too large, cut short, or of another form.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise SnapshotError(f"{path}: {error.strerror or error}") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise SnapshotError(f"{path}: larger than {MAX_FILE_BYTES // 2**20} MiB, so it is no snapshot")
+    return decode(data, str(path))
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write beside ``path`` and rename, so that a full disk leaves the old file whole.
+
+    Raises:
+        OSError: As the file system says; nothing half-written stays behind.
+    """
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_snapshot(snapshot: Snapshot, path: Path) -> None:
+    """Write a snapshot file atomically.
+
+    Raises:
+        SnapshotError: It could not be written; an older file of that name is kept.
+    """
+    try:
+        write_atomically(path, encode(snapshot))
+    except OSError as error:
+        raise SnapshotError(f"{path}: {error.strerror or error}; nothing was written") from None
+
+

@@ -1,0 +1,25 @@
+"""The only part of gpudoctor that touches the machine: probes, and the runner that keeps them apart.
+
+A probe is a module with ``SECTIONS`` (the sections it fills), ``OPTIONS`` (the options it knows) and
+``probe(out, root, **options)``. What cannot hang shares the child ``files``; each other source has its own.
+"""
+
+from gpudoctor.probes.runner import ProbeSpec
+
+PROBES: tuple[ProbeSpec, ...] = (
+    ProbeSpec(
+        name="files",
+        modules=("host", "pci", "driver", "packages", "amd", "fabric_ports"),
+        sections=(
+            "host", "memory", "limits", "clock", "locale", "pci", "driver", "packages", "amd", "fabric_ports",
+        ),
+    ),
+    ProbeSpec(name="nvml", modules=("nvml",), sections=("gpus",), patience=10),
+    ProbeSpec(name="kernel log", modules=("kernel_log",), sections=("kernel_log",), patience=8),
+    ProbeSpec(name="storage", modules=("storage",), sections=("storage",), patience=5),
+    ProbeSpec(name="disk health", modules=("disk_health",), sections=("disk_health",), patience=8),
+    ProbeSpec(name="processes", modules=("processes",), sections=("processes",), patience=5),
+    ProbeSpec(name="systemctl", modules=("services",), sections=("services",), patience=5),
+    ProbeSpec(name="modinfo", modules=("module_file",), sections=("module_file",), patience=5),
+    ProbeSpec(name="cuda", modules=("cuda",), sections=("cuda",), patience=60, deep=True),
+)

@@ -1,0 +1,1 @@
+"""Reports: one file per format; the only place where templates become sentences."""
