@@ -1,0 +1,693 @@
+#!/bin/sh
+# Installs gpudoctor from this checkout or from the wheelhouse beside it. See --help.
+# shellcheck disable=SC2317  # with_uv and others are called by a name put together at run time
+{ # One compound command: a truncated download is a syntax error and runs nothing.
+
+main() {
+    set -u
+    umask 022
+    # Settings of the caller's shell that would send the installation elsewhere.
+    unset PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX PIP_ROOT PIP_REQUIRE_VIRTUALENV
+    export PIP_USER=0 PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+
+    action=install method='' prefix='' wheelhouse='' bundle='' python='' dry_run='' check='' strict='' offline=''
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --check) check=1 ;;
+            --strict) check=1 strict=1 ;;
+            --method) need_value "$@"; method=$2; shift ;;
+            --method=*) method=${1#*=} ;;
+            --prefix) need_value "$@"; prefix=$2; shift ;;
+            --prefix=*) prefix=${1#*=} ;;
+            --python) need_value "$@"; python=$2; shift ;;
+            --python=*) python=${1#*=} ;;
+            --offline) offline=1 ;;
+            --wheelhouse) need_value "$@"; wheelhouse=$2 offline=1; shift ;;
+            --wheelhouse=*) wheelhouse=${1#*=} offline=1 ;;
+            --bundle) need_value "$@"; action=bundle bundle=$2; shift ;;
+            --bundle=*) action=bundle bundle=${1#*=} ;;
+            --dry-run) dry_run=1 ;;
+            --uninstall) action=uninstall ;;
+            --version) action=version ;;
+            -h | --help) usage; exit 0 ;;
+            --) shift; break ;;
+            *) die "unknown option: $1 (see --help)" ;;
+        esac
+        shift
+    done
+    if [ $# -gt 0 ] && [ -z "$check" ]; then
+        die "arguments after -- are for 'gpudoctor check': add --check"
+    fi
+    case $method in
+        '' | uv | pipx | venv) ;;
+        *) die "--method must be uv, pipx or venv, not '$method'" ;;
+    esac
+    case $prefix$wheelhouse$bundle in
+        *"
+"*) die "a path must not contain a line break" ;;
+    esac
+
+    work='' fresh='' made_now=''
+    trap 'cleanup' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+
+    find_source
+    find_places
+    case $action in
+        version)
+            [ -n "$version" ] || die "neither a checkout nor a wheelhouse lies beside this script"
+            say "$version"
+            ;;
+        uninstall) uninstall ;;
+        bundle) make_bundle ;;
+        install)
+            install
+            if [ -n "$check" ]; then
+                run_check "$@"
+            fi
+            ;;
+    esac
+}
+
+usage() {
+    cat <<'USAGE'
+Usage: ./install.sh [--check] [options] [-- ARGUMENTS OF gpudoctor check]
+
+Installs gpudoctor from this checkout, or from the wheelhouse beside this script.
+Run it again to upgrade. It never uses sudo and edits no shell start-up file.
+
+  --check            run 'gpudoctor check' afterwards; exit 0 when it judged this machine,
+                     whatever the verdict
+  --strict           like --check, but exit with the verdict's own code
+  --method M         uv, pipx or venv (default: the first that is here and works)
+  --prefix DIR       put everything below DIR: DIR/bin/gpudoctor and DIR/lib/gpudoctor
+                     (default: ~/.local, as root /usr/local/bin and /opt/gpudoctor)
+  --python PATH      the Python to use, 3.10 or newer (default: the newest found)
+  --offline          use no network, install from the wheelhouse beside this script
+  --wheelhouse DIR   the same from DIR; its SHA256SUMS must list every file
+  --bundle DIR       install nothing; put this script and a wheelhouse into the new folder DIR,
+                     for machines without network that have the same Python version and CPU
+  --dry-run          print what would be done, do nothing
+  --uninstall        remove what this script installed (with the same --prefix)
+  --version          print the version this script installs
+  --help             print this
+
+Exit codes: 0 done, 2 not installed or no report. With --strict those of 'gpudoctor check'.
+USAGE
+}
+
+say() { printf '%s\n' "$*"; }
+note() { printf 'note: %s\n' "$*" >&2; }
+die() {
+    printf 'install.sh: %s\n' "$*" >&2
+    exit 2
+}
+need_value() {
+    if [ $# -lt 2 ] || [ -z "$2" ]; then
+        die "$1 needs a value"
+    fi
+}
+
+quoted() {
+    for word in "$@"; do
+        case $word in
+            '' | *[!A-Za-z0-9_./:=,+@%-]*) printf " '%s'" "$(printf %s "$word" | sed "s/'/'\\\\''/g")" ;;
+            *) printf ' %s' "$word" ;;
+        esac
+    done
+}
+
+# Does what it is given, or says so.
+run() {
+    if [ -n "$dry_run" ]; then
+        printf 'would run:%s\n' "$(quoted "$@")"
+    else
+        "$@"
+    fi
+}
+
+# What tools say matters only when they fail.
+run_quietly() {
+    if [ -n "$dry_run" ]; then
+        run "$@"
+        return
+    fi
+    output=$("$@" 2>&1 </dev/null) && return
+    printf '%s\n' "$output" >&2
+    return 1
+}
+
+cleanup() {
+    [ -z "$work" ] || rm -rf "$work"
+    [ -z "$fresh" ] || rm -rf "$fresh"
+    # Folders made for an installation that did not come to be.
+    while [ -n "$made_now" ]; do
+        rmdir "${made_now%%"
+"*}" 2>/dev/null
+        made_now=${made_now#*"
+"}
+    done
+}
+
+# --- where from, where to ---------------------------------------------------------------------
+
+find_source() {
+    here='' source='' version=''
+    # Piped into a shell, $0 is that shell's name and nothing lies beside it.
+    if [ -f "$0" ] && [ "$(basename "$0")" = install.sh ]; then
+        here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P) || here=''
+    fi
+    if [ -n "$here" ] && [ -z "$wheelhouse" ] && [ -d "$here/wheelhouse" ]; then
+        wheelhouse=$here/wheelhouse offline=1
+    fi
+    if [ -n "$wheelhouse" ]; then
+        case $wheelhouse in /*) ;; *) wheelhouse=$(pwd)/$wheelhouse ;; esac
+        [ -d "$wheelhouse" ] || die "no such folder: $wheelhouse"
+        for wheel in "$wheelhouse"/gpudoctor-*.whl; do
+            [ -f "$wheel" ] || die "$wheelhouse holds no gpudoctor wheel"
+            [ -z "$version" ] || die "$wheelhouse holds more than one gpudoctor wheel"
+            version=${wheel##*/gpudoctor-}
+            version=${version%%-*}
+        done
+    elif [ -n "$here" ] && grep -q '^name = "gpudoctor"$' "$here/pyproject.toml" 2>/dev/null; then
+        source=$here
+        version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$here/pyproject.toml" | head -n 1)
+    fi
+}
+
+find_places() {
+    root=''
+    [ "$(id -u)" -ne 0 ] || root=1
+    case $prefix in '' | /*) ;; *) prefix=$(pwd)/$prefix ;; esac
+    if [ -n "$prefix" ]; then
+        home=$prefix/lib/gpudoctor bin=$prefix/bin
+    elif [ -n "$root" ]; then
+        home=/opt/gpudoctor bin=/usr/local/bin
+    else
+        [ -n "${HOME-}" ] || die "HOME is not set: use --prefix DIR"
+        home=${XDG_DATA_HOME:-$HOME/.local/share}/gpudoctor bin=$HOME/.local/bin
+    fi
+    manifest=$home/install-manifest
+    # A user's own uv and pipx keep their places, so that their list and upgrade commands see gpudoctor.
+    own_places=''
+    if [ -n "$prefix$root" ]; then own_places=1; fi
+}
+
+recorded() { sed -n "s/^$1 //p" "$manifest" 2>/dev/null; }
+
+# --- Python -----------------------------------------------------------------------------------
+
+# Prints "path version kind" of an interpreter when it is new enough.
+interpreter() {
+    "$1" -I -c '
+import os, sys
+if sys.version_info < (3, 10):
+    sys.exit(1)
+conda = os.path.isdir(os.path.join(sys.base_prefix, "conda-meta"))
+home = os.path.expanduser("~")
+private = os.getuid() == 0 and os.path.realpath(sys.executable).startswith(home.rstrip("/") + "/")
+kind = "conda" if conda else "private" if private else "plain"
+print("%s %d.%d %s" % (kind, sys.version_info[0], sys.version_info[1], sys.executable))
+' 2>/dev/null </dev/null
+}
+
+# Sets python, python_version and python_kind; leaves python empty when there is none.
+find_python() {
+    wanted=''
+    if [ -n "$offline" ]; then
+        # Wheels with compiled parts fit one Python version only.
+        wanted=$(for wheel in "$wheelhouse"/*-cp3[0-9]*-cp3[0-9]*-*.whl; do printf '%s\n' "$wheel"; done |
+            sed -n 's/.*-cp3\([0-9]*\)-cp3\1[a-z]*-.*/3.\1/p' | sort -u)
+    fi
+    if [ -n "$python" ]; then
+        given=$python
+        answer=$(interpreter "$given") || die "$given is not a Python 3.10 or newer"
+        take_python "$answer"
+        fits_wheels "$python_version" ||
+            die "the wheelhouse is made for Python" "$wanted," "$given is $python_version"
+        return
+    fi
+    other='' unfit=''
+    old_ifs=$IFS
+    for name in python3.13 python3.12 python3.11 python3.10 python3; do
+        IFS=:
+        for folder in $PATH; do
+            IFS=$old_ifs
+            [ -x "$folder/$name" ] || continue
+            answer=$(interpreter "$folder/$name") || continue
+            rest=${answer#* }
+            if ! fits_wheels "${rest%% *}"; then
+                unfit="$unfit ${rest%% *}"
+                continue
+            fi
+            case $answer in
+                plain\ *)
+                    take_python "$answer"
+                    return
+                    ;;
+                *) [ -n "$other" ] || other=$answer ;;
+            esac
+        done
+        IFS=$old_ifs
+    done
+    if [ -n "$other" ]; then
+        take_python "$other"
+        case $python_kind in
+            conda) note "using conda's Python, $python, as no other is 3.10 or newer;" \
+                "gpudoctor stops working when that environment is removed" ;;
+            private) [ -n "$prefix" ] || note "$python lies in root's home:" \
+                "other users may not be able to run gpudoctor (--python PATH chooses another)" ;;
+        esac
+        return
+    fi
+    if [ -n "$unfit" ]; then
+        die "the wheelhouse is made for Python" "$wanted," "which is not here (found:$unfit)"
+    fi
+}
+
+take_python() {
+    python_kind=${1%% *}
+    rest=${1#* }
+    python_version=${rest%% *} python=${rest#* }
+}
+
+fits_wheels() {
+    [ -n "$wanted" ] || return 0
+    for one in $wanted; do
+        [ "$one" != "$1" ] || return 0
+    done
+    return 1
+}
+
+os_value() {
+    sed -n "s/^$1=//p" "${GPUDOCTOR_OS_RELEASE:-/etc/os-release}" 2>/dev/null | tr -d "\"'" | head -n 1
+}
+
+family() {
+    case " $(os_value ID) $(os_value ID_LIKE) " in
+        *" nixos "*) say nixos ;;
+        *" debian "* | *" ubuntu "*) say debian ;;
+        *" rhel "* | *" fedora "* | *" centos "*) say rhel ;;
+        *) say other ;;
+    esac
+}
+
+no_python() {
+    case $(family) in
+        debian)
+            case $(os_value ID)$(os_value VERSION_ID) in
+                ubuntu20.* | ubuntu18.* | debian11* | debian10*) way="this release has no newer Python: install uv or another Python 3.10 first" ;;
+                *) way="run: apt install python3 python3-venv" ;;
+            esac
+            ;;
+        rhel)
+            if [ "$(os_value ID)" = fedora ]; then way="run: dnf install python3"; else way="run: dnf install python3.12"; fi
+            ;;
+        nixos) way="run: nix-shell -p python3 --run './install.sh --check'" ;;
+        *) way="install the package that brings Python 3.10 or newer, or name one with --python PATH" ;;
+    esac
+    die "no Python 3.10 or newer found; $way"
+}
+
+# --- install ----------------------------------------------------------------------------------
+
+install() {
+    if [ -z "$version" ]; then
+        die "nothing to install: neither a checkout nor a wheelhouse lies beside this script"
+    fi
+    if [ -n "$offline" ] && [ -z "$wheelhouse" ]; then
+        die "--offline needs a wheelhouse (make one on a machine with network: ./install.sh --bundle DIR)"
+    fi
+    if [ -n "$offline" ] && [ "$method" = pipx ]; then
+        die "pipx reaches for the network: with a wheelhouse use --method venv or uv"
+    fi
+    find_python
+    before=$(recorded method)
+    candidates=$method
+    if [ -z "$candidates" ]; then
+        # An upgrade keeps to what is installed; a private place or an offline one to what needs no other tool.
+        if [ -n "$before" ]; then
+            candidates=$before
+        elif [ -n "$prefix" ] || [ -n "$offline" ]; then
+            candidates=venv
+        else
+            candidates='uv pipx venv'
+        fi
+    fi
+    if [ -z "$python" ] && ! { [ -z "$offline" ] && usable uv; }; then
+        no_python
+    fi
+    [ -z "$offline" ] || verify_wheelhouse
+    guard_command
+    if [ -n "$before" ] && [ "$candidates" != "$before" ]; then
+        uninstall
+    fi
+    prepare
+
+    installed=''
+    for one in $candidates; do
+        if [ "$candidates" = 'uv pipx venv' ] && [ "$one" != venv ] && ! usable "$one"; then
+            continue
+        fi
+        say "Installing gpudoctor $version with $one${python:+, Python $python_version at $python}"
+        if "with_$one"; then
+            installed=$one
+            break
+        fi
+        note "$one could not install it"
+    done
+    [ -n "$installed" ] || die "gpudoctor is not installed"
+
+    if [ -z "$dry_run" ]; then
+        problem=$("$command" --version 2>&1 </dev/null) || die "installed, but it does not start: $problem"
+    fi
+    write_manifest
+    say_path
+}
+
+usable() {
+    case " $candidates " in *" $1 "*) ;; *) return 1 ;; esac
+    command -v "$1" >/dev/null 2>&1 && "$1" --version >/dev/null 2>&1 </dev/null
+}
+
+# Never over a command that something else put there.
+guard_command() {
+    command=$bin/gpudoctor
+    if { [ -e "$command" ] || [ -L "$command" ]; } && ! ours "$command"; then
+        die "$command exists and was not installed by this script: remove it or choose --prefix DIR"
+    fi
+}
+
+ours() {
+    [ ! -f "$manifest" ] || return 0
+    # What uv and pipx installed for this user, they also replace.
+    case $(readlink "$1" 2>/dev/null) in
+        */uv/tools/gpudoctor/* | */pipx/venvs/gpudoctor/*) return 0 ;;
+    esac
+    return 1
+}
+
+verify_wheelhouse() {
+    [ -f "$wheelhouse/SHA256SUMS" ] || die "$wheelhouse/SHA256SUMS is missing: not installing unchecked files"
+    problem=$("${python:-python3}" -I - "$wheelhouse" 2>&1 <<'PYTHON'
+import hashlib, os, sys
+folder = sys.argv[1]
+sums = {}
+for line in open(os.path.join(folder, "SHA256SUMS"), encoding="utf-8"):
+    digest, _, name = line.rstrip("\n").partition(" ")
+    if line.strip():
+        sums[name[1:]] = digest.lower()
+names = {name for name in os.listdir(folder) if name != "SHA256SUMS"}
+for name in sorted(names | set(sums)):
+    if name not in sums:
+        sys.exit(name + " has no checksum in SHA256SUMS")
+    if name not in names:
+        sys.exit(name + " is listed in SHA256SUMS but not there")
+    with open(os.path.join(folder, name), "rb") as file:
+        if hashlib.sha256(file.read()).hexdigest() != sums[name]:
+            sys.exit(name + " does not match its checksum")
+PYTHON
+    ) || die "$wheelhouse: $problem"
+}
+
+# The build happens in a copy: setuptools leaves folders behind, and would pick up modules deleted since.
+prepare() {
+    if [ -n "$offline" ]; then
+        what=gpudoctor==$version
+        return
+    fi
+    if [ -n "$dry_run" ]; then
+        say "would copy $source to a temporary folder and build there"
+        what=$source
+        return
+    fi
+    work=$(mktemp -d) || die "cannot make a temporary folder"
+    copy_source "$work/gpudoctor"
+    what=$work/gpudoctor
+}
+
+copy_source() {
+    mkdir -p "$1" || die "cannot write to $1"
+    for entry in "$source"/*; do
+        case ${entry##*/} in
+            build | dist | *.egg-info | fixtures | tests | benchmarks) ;;
+            *) cp -R "$entry" "$1/" || die "cannot copy $entry" ;;
+        esac
+    done
+}
+
+with_venv() {
+    [ -n "$python" ] || no_python
+    make_folder "$home" || return 1
+    make_folder "$bin" || return 1
+    if [ -n "$dry_run" ]; then
+        env_folder=$home/env-NEW
+    else
+        # A new folder each time: the old installation works until the new one does.
+        env_folder=$(mktemp -d "$home/env-XXXXXX") || return 1
+        fresh=$env_folder
+        chmod 755 "$env_folder"
+    fi
+    make_venv || return 1
+    if [ -n "$offline" ]; then
+        # The caller's pip settings may name more places to install from.
+        run_quietly env PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS='' PIP_EXTRA_INDEX_URL='' \
+            "$env_folder/bin/python" -I "$pip_entry" install --no-index --find-links "$wheelhouse" "$what" || return 1
+    else
+        run_quietly "$env_folder/bin/python" -I "$pip_entry" install "$what" || return 1
+    fi
+    if [ -z "$dry_run" ]; then
+        problem=$("$env_folder/bin/gpudoctor" --version 2>&1 </dev/null) || {
+            note "it does not start: $problem"
+            return 1
+        }
+    fi
+    command=$bin/gpudoctor
+    run ln -s "$env_folder/bin/gpudoctor" "$bin/.gpudoctor.$$" &&
+        run mv -f "$bin/.gpudoctor.$$" "$command" || return 1
+    fresh=''
+    for old in "$home"/env-*; do
+        if [ -d "$old" ] && [ "$old" != "$env_folder" ]; then
+            run rm -rf "$old"
+        fi
+    done
+    return 0
+}
+
+# A virtual environment and, in pip_entry, what runs pip in it.
+make_venv() {
+    pip_entry=$env_folder/bin/pip
+    wheel=''
+    if "$python" -I -c 'import venv; from ensurepip import version' 2>/dev/null; then
+        run_quietly "$python" -I -m venv "$env_folder"
+        return
+    fi
+    # Debian leaves ensurepip out of its Python; any pip wheel can run without being installed.
+    for wheel in "${wheelhouse:-/nonexistent}"/pip-*.whl /usr/share/python-wheels/pip-*.whl; do
+        if [ -f "$wheel" ] && "$python" -I -c 'import venv' 2>/dev/null; then
+            pip_entry=$wheel/pip
+            run_quietly "$python" -I -m venv --without-pip "$env_folder"
+            return
+        fi
+    done
+    if "$python" -I -c 'import virtualenv' 2>/dev/null; then
+        run_quietly "$python" -I -m virtualenv "$env_folder"
+        return
+    fi
+    if [ -z "$offline" ] && "$python" -I -c 'import venv; from pip import __version__' 2>/dev/null; then
+        run_quietly "$python" -I -m venv --without-pip "$env_folder" || return 1
+        run_quietly "$python" -I -m pip install --target "$env_folder/lib/python$python_version/site-packages" pip ||
+            return 1
+        pip_entry=$env_folder/lib/python$python_version/site-packages/pip
+        return
+    fi
+    case $(family) in
+        debian) way="run: apt install python3-venv" ;;
+        *) way="install the package that brings Python's ensurepip module" ;;
+    esac
+    die "$python cannot make virtual environments (no ensurepip); $way"
+}
+
+make_folder() {
+    [ ! -d "$1" ] || return 0
+    make_folder "$(dirname -- "$1")" || return 1
+    run mkdir "$1" || {
+        note "cannot make the folder $1"
+        return 1
+    }
+    [ -n "$dry_run" ] || made_now="$1
+$made_now"
+}
+
+uv_places() {
+    [ -n "$own_places" ] || return 0
+    make_folder "$home" && make_folder "$bin" || return 1
+    export UV_TOOL_DIR="$home/uv" UV_TOOL_BIN_DIR="$bin"
+}
+
+pipx_places() {
+    [ -n "$own_places" ] || return 0
+    make_folder "$home" && make_folder "$bin" || return 1
+    export PIPX_HOME="$home/pipx" PIPX_BIN_DIR="$bin" PIPX_MAN_DIR="$home/pipx/man"
+}
+
+with_uv() {
+    uv_places || return 1
+    command=$(uv tool dir --bin 2>/dev/null)/gpudoctor
+    set -- --force --reinstall --python "${python:->=3.10}"
+    if [ -n "$offline" ]; then
+        set -- "$@" --offline --no-config --no-index --find-links "$wheelhouse"
+        unset UV_FIND_LINKS UV_INDEX UV_DEFAULT_INDEX UV_INDEX_URL UV_EXTRA_INDEX_URL
+    fi
+    run_quietly uv tool install "$@" "$what"
+}
+
+with_pipx() {
+    [ -n "$python" ] || no_python
+    pipx_places || return 1
+    command=$(pipx environment --value PIPX_BIN_DIR 2>/dev/null)/gpudoctor
+    run_quietly pipx install --force --python "$python" "$what"
+}
+
+write_manifest() {
+    if [ -n "$dry_run" ]; then
+        say "would write $manifest"
+        return
+    fi
+    make_folder "$home" || die "cannot write $manifest"
+    {
+        say "# What install.sh put on this machine; --uninstall reads it."
+        say "version $version"
+        say "method $installed"
+        say "command $command"
+        # Innermost first, the order in which they can be removed.
+        printf '%s' "$made_now" | sed '/^$/d; s/^/folder /'
+        recorded folder | sed 's/^/folder /'
+    } >"$manifest.new" || die "cannot write $manifest"
+    mv -f "$manifest.new" "$manifest" || die "cannot write $manifest"
+    made_now=''
+}
+
+say_path() {
+    [ -z "$dry_run" ] || return 0
+    say "Installed: $command"
+    folder=$(dirname -- "$command")
+    case :${PATH-}: in
+        *:"$folder":*)
+            found=$(command -v gpudoctor 2>/dev/null)
+            if [ -n "$found" ] && [ "$found" != "$command" ]; then
+                note "another gpudoctor comes first on your PATH: $found"
+            fi
+            ;;
+        *) note "$folder is not on your PATH; run $command, or first: export PATH=\"$folder:\$PATH\"" ;;
+    esac
+}
+
+# --- uninstall --------------------------------------------------------------------------------
+
+uninstall() {
+    if [ ! -f "$manifest" ]; then
+        say "Nothing to remove: there is no $manifest"
+        return
+    fi
+    command=$(recorded command)
+    case $(recorded method) in
+        venv)
+            case $(readlink "$command" 2>/dev/null) in
+                "$home"/env-*) run rm -f "$command" ;;
+                *) note "$command is not ours any more: left alone" ;;
+            esac
+            ;;
+        uv)
+            uv_places
+            run_quietly uv tool uninstall gpudoctor || die "uv could not remove it"
+            ;;
+        pipx)
+            pipx_places
+            run_quietly pipx uninstall gpudoctor || die "pipx could not remove it"
+            ;;
+        *) die "$manifest is not one that this script wrote" ;;
+    esac
+    for old in "$home"/env-* "$home/uv" "$home/pipx"; do
+        [ ! -d "$old" ] || run rm -rf "$old"
+    done
+    folders=$(recorded folder)
+    run rm -f "$manifest"
+    old_ifs=$IFS
+    IFS='
+'
+    for folder in $folders; do
+        if [ -n "$dry_run" ]; then
+            say "would remove $folder if empty"
+        else
+            rmdir "$folder" 2>/dev/null
+        fi
+    done
+    IFS=$old_ifs
+    [ -n "$dry_run" ] || say "Removed gpudoctor: $command"
+}
+
+# --- for machines without network -------------------------------------------------------------
+
+make_bundle() {
+    [ -n "$source" ] || die "--bundle needs a checkout beside this script"
+    case $bundle in /*) ;; *) bundle=$(pwd)/$bundle ;; esac
+    [ ! -e "$bundle" ] || die "$bundle exists already"
+    find_python
+    [ -n "$python" ] || no_python
+    if [ -n "$dry_run" ]; then
+        say "would build gpudoctor $version, fetch the wheels it needs for Python $python_version and put them into $bundle"
+        return
+    fi
+    work=$(mktemp -d) || die "cannot make a temporary folder"
+    copy_source "$work/gpudoctor"
+    fresh=$bundle
+    mkdir -p "$bundle/wheelhouse" || die "cannot make $bundle"
+    env_folder=$work/env
+    make_venv || die "cannot make a virtual environment"
+    # pip too: with it the other machine needs no ensurepip.
+    run_quietly "$env_folder/bin/python" -I "$pip_entry" wheel --wheel-dir "$bundle/wheelhouse" "$work/gpudoctor" pip ||
+        die "cannot fetch the wheels"
+    "$python" -I - "$bundle/wheelhouse" <<'PYTHON' || die "cannot write SHA256SUMS"
+import hashlib, os, sys
+folder = sys.argv[1]
+with open(os.path.join(folder, "SHA256SUMS.new"), "w", encoding="utf-8") as sums:
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".whl"):
+            with open(os.path.join(folder, name), "rb") as file:
+                sums.write(hashlib.sha256(file.read()).hexdigest() + "  " + name + "\n")
+os.replace(os.path.join(folder, "SHA256SUMS.new"), os.path.join(folder, "SHA256SUMS"))
+PYTHON
+    cp "$source/install.sh" "$source/LICENSE" "$bundle/" || die "cannot copy install.sh"
+    fresh=''
+    say "Made $bundle for Python $python_version: copy it to the other machine and run ./install.sh --check there"
+}
+
+# --- the main job -----------------------------------------------------------------------------
+
+run_check() {
+    if [ -n "$dry_run" ]; then
+        printf 'would run:%s\n' "$(quoted "$command" check "$@")"
+        return
+    fi
+    say
+    "$command" check "$@"
+    code=$?
+    say
+    case $code in
+        0) say "gpudoctor check: exit code 0, nothing that stops this machine" ;;
+        1) say "gpudoctor check: exit code 1, see the failures above" ;;
+        3) say "gpudoctor check: exit code 3, part of this machine could not be judged" ;;
+        *) say "gpudoctor check: exit code $code, no verdict" ;;
+    esac
+    [ -z "$strict" ] || exit "$code"
+    case $code in
+        0 | 1 | 3) ;;
+        *) exit "$code" ;;
+    esac
+}
+
+main "$@"
+exit $?
+}
