@@ -1,0 +1,167 @@
+"""Tiers: what a test needs beyond Python, whether that is here, and what was left out and why."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+
+Reason = str | None
+"""Why a tier cannot run here, or None when it can."""
+
+
+def run_ok(*command: str, timeout: float = 300) -> bool:
+    """Run a command and say whether it succeeded."""
+    quiet = subprocess.DEVNULL
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        done = subprocess.run(
+            command, stdin=quiet, stdout=quiet, stderr=quiet, timeout=timeout, env=environment, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
+def program(name: str, package: str) -> Reason:
+    """Find a program; install its Debian package only when tests/run or CI asked for that."""
+    if shutil.which(name):
+        return None
+    if os.environ.get("GPUDOCTOR_TIER_INSTALL") != "1" or os.geteuid() != 0 or not shutil.which("apt-get"):
+        return f"no {name} here (Debian package {package})"
+    install = ("apt-get", "install", "-y", "-qq", "--no-install-recommends", package)
+    if run_ok(*install) or (run_ok("apt-get", "update", "-qq") and run_ok(*install)):
+        return None if shutil.which(name) else f"package {package} brought no {name}"
+    return f"package {package} could not be installed"
+
+
+def has_compiler() -> Reason:
+    return program("gcc", "gcc")
+
+
+def has_namespaces() -> Reason:
+    if os.geteuid() != 0:
+        return "needs root"
+    if reason := program("unshare", "util-linux"):
+        return reason
+    return None if run_ok("unshare", "-mn", "true") else "this root may not make namespaces"
+
+
+def has_package_index() -> Reason:
+    with tempfile.TemporaryDirectory() as folder:
+        # pip itself knows best how this machine reaches its index.
+        pip = (sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, "setuptools>=77")
+        return None if run_ok(*pip) else "pip reaches no package index"
+
+
+TIERS: dict[str, Callable[[], Reason]] = {
+    "always": lambda: None,
+    "gcc": has_compiler,
+    "root": has_namespaces,
+    "install": has_package_index,
+}
+SLOW = ("root", "install")
+
+TIERS_OF_ITEM = pytest.StashKey[dict[str, list[str]]]()
+OUTCOMES = pytest.StashKey[dict[str, Counter[str]]]()
+MISSING = pytest.StashKey[dict[str, str]]()
+
+
+@functools.cache
+def missing(tier: str) -> Reason:
+    if tier in SLOW and os.environ.get("GPUDOCTOR_FAST") == "1":
+        return "left out by --fast"
+    return TIERS[tier]()
+
+
+def required_tiers() -> list[str]:
+    return [name.strip() for name in os.environ.get("GPUDOCTOR_REQUIRE_TIERS", "").split(",") if name.strip()]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[TIERS_OF_ITEM] = {}
+    outcomes: dict[str, Counter[str]] = defaultdict(Counter)
+    config.stash[OUTCOMES] = outcomes
+    config.stash[MISSING] = {}
+    for tier in required_tiers():
+        if tier not in TIERS:
+            raise pytest.UsageError(f"GPUDOCTOR_REQUIRE_TIERS names {tier!r}; there are: {', '.join(TIERS)}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    cost = list(TIERS)
+    tiers_of: dict[str, list[str]] = {}
+    for item in items:
+        tiers = [str(mark.args[0]) for mark in item.iter_markers("tier")] or ["always"]
+        for tier in tiers:
+            if tier not in TIERS:
+                raise pytest.UsageError(f"{item.nodeid}: no tier {tier!r}; there are: {', '.join(TIERS)}")
+        tiers_of[item.nodeid] = tiers
+    # What is cheap runs first, and tells first.
+    items.sort(key=lambda item: max(cost.index(tier) for tier in tiers_of[item.nodeid]))
+    config.stash[TIERS_OF_ITEM].update(tiers_of)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    # Asked only now: a deselected test makes nothing be installed.
+    for tier in item.config.stash[TIERS_OF_ITEM].get(item.nodeid, ()):
+        if reason := missing(tier):
+            item.config.stash[MISSING][tier] = reason
+            pytest.skip(f"tier {tier}: {reason}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.when == "call" or report.outcome != "passed":
+        for tier in item.config.stash[TIERS_OF_ITEM].get(item.nodeid, ()):
+            item.config.stash[OUTCOMES][tier][report.outcome] += 1
+    return report
+
+
+def missing_required(config: pytest.Config) -> list[str]:
+    outcomes = config.stash[OUTCOMES]
+    return [tier for tier in required_tiers() if not outcomes[tier]["passed"] and not outcomes[tier]["failed"]]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if missing_required(session.config) and not session.config.option.collectonly and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.option.collectonly:
+        return
+    outcomes = config.stash[OUTCOMES]
+    lacking = missing_required(config)
+    terminalreporter.section("tiers")
+    for tier in TIERS:
+        counts = outcomes[tier]
+        ran = counts["passed"] + counts["failed"]
+        if tier in config.stash[MISSING]:
+            state = f"not run: {config.stash[MISSING][tier]}"
+        elif ran:
+            state = f"run: {counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped"
+        elif counts["skipped"]:
+            state = f"not run: its {counts['skipped']} tests skipped themselves, see above"
+        else:
+            state = "not run: no test of it was selected"
+        if tier in lacking:
+            state += "  <- REQUIRED"
+        terminalreporter.line(f"{tier:<10} {state}")
+    if lacking:
+        terminalreporter.line(f"Required tiers that did not run: {', '.join(lacking)}", red=True)
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """The folder the tests were started from; the package under test may be an installed wheel."""
+    return Path(__file__).parent.parent
