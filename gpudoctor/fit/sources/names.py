@@ -1,0 +1,128 @@
+"""Model names as people type them: Ollama tags, repository ids, renames and re-uploads.
+
+A name is taken apart into what identifies the model and what only says how it is packed. Words that name
+another training (a fine-tune) are never dropped: such a name is unknown rather than guessed.
+"""
+
+import re
+from typing import NamedTuple
+
+from gpudoctor.fit.sources.quantization import canonical, near_dynamic
+
+_QUANT_TAG = re.compile(
+    r"[-_.:](ud-i?q\d_[a-z0-9_]+|i?q\d(?:_[0-9a-z]+)*|tq\d_0|bf16|fp16|f16|fp32|f32|mxfp4|nvfp4)$", re.IGNORECASE
+)
+_PACKED = [
+    (re.compile(pattern + "$", re.IGNORECASE), quant)
+    for pattern, quant in (
+        (r"[-_.]unsloth[-_]bnb[-_]4bit|[-_.]bnb[-_]4bit|[-_.]nf4", "NF4"),
+        (r"[-_.]bnb[-_]8bit", "INT8"),
+        (r"[-_.]gptq[-_.](?:int)?8(?:bit)?(?:[-_.]\w+)?", "GPTQ-Int8"),
+        (r"[-_.]gptq(?:[-_.](?:int)?4(?:bit)?(?:[-_.]\w+)?|[-_.]marlin)?", "GPTQ-Int4"),
+        (r"[-_.](?:gptqmodel|autoround)[-_.](?:int)?4(?:bit)?", "W4A16"),
+        (r"[-_.]awq(?:[-_.](?:int)?4(?:bit)?)?(?:[-_.]gemm)?|[-_.]int4[-_.]awq", "AWQ"),
+        (r"[-_.]fp8(?:[-_.](?:dynamic|kv|block|static))*", "FP8"),
+        (r"[-_.](?:nvfp4|fp4)(?:a16)?", "NVFP4"),
+        (r"[-_.]mxfp4(?:[-_.]moe)?", "MXFP4"),
+        (r"[-_.](?:quantized[-_.])?w8a(?:8|16)", "W8A8"),
+        (r"[-_.](?:quantized[-_.])?(?:w4a16|int4)(?:[-_.](?:g\d+|autoround))*", "W4A16"),
+        (r"[-_.]int8", "W8A8"),
+    )
+]
+_ROLE = re.compile(r"[-_](?:instruct|chat|it|text|base|hf|pt)(?=$|[-_])", re.IGNORECASE)
+_HOST = re.compile(r"^(?:https?://)?(?:www\.)?(?:hf\.co|huggingface\.co)/", re.IGNORECASE)
+_REGISTRY = re.compile(r"^(?:https?://)?(?:registry\.)?ollama\.(?:com|ai)/(?:library/)?|^library/", re.IGNORECASE)
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f\\]|\.\./|/\.\.|//")
+LONGEST = 300
+"""Characters a name may have."""
+
+
+class Name(NamedTuple):
+    """A name taken apart."""
+
+    text: str
+    """As typed."""
+    base: str
+    """Without host, quantization and file form: ``qwen/qwen3-8b``, ``llama3.3:70b-instruct``; lower case."""
+    is_tag: bool
+    """Written as an Ollama tag: no owner, or a colon."""
+    quantization: str | None = None
+    """Canonical, when the name says one."""
+    gguf: bool = False
+    """The name says that it is a GGUF repository."""
+    approximated: str | None = None
+    """The dynamic quantization that `quantization` stands in for."""
+
+
+def _quant(text: str) -> tuple[str | None, str | None]:
+    """The canonical quantization in this text, and the text when the quantization only stands in for it."""
+    name = canonical(text)
+    if name:
+        return name, None
+    near = near_dynamic(text)
+    return (near, text) if near else (None, None)
+
+
+def parse(text: str) -> Name | None:
+    """Take a name apart; None when it cannot be one (control characters, too long, empty)."""
+    stripped = text.strip()
+    if not stripped or len(stripped) > LONGEST or _UNSAFE.search(stripped.replace("://", ":")):
+        return None
+    base = _REGISTRY.sub("", stripped)
+    hub = bool(_HOST.match(base))
+    base = _HOST.sub("", base).strip("/").lower()
+    quantization = approximated = None
+    gguf = False
+    if ("/" in base) and ":" in base:
+        base, _, tail = base.partition(":")
+        quantization, approximated = _quant(tail)
+        if quantization is None and tail not in ("", "latest"):
+            base = f"{base}:{tail}"
+    is_tag = not hub and ("/" not in base or ":" in base)
+    match = _QUANT_TAG.search(base)
+    if quantization is None and match:
+        quantization, approximated = _quant(match.group(1))
+        if quantization:
+            base = base[: match.start()]
+    if base.endswith("-gguf"):
+        base, gguf = base[:-5], True
+    if quantization is None:
+        for pattern, quant in _PACKED:
+            match = pattern.search(base)
+            if match and match.start() > 0:
+                base, quantization = base[: match.start()], quant
+                break
+    return Name(stripped, base, is_tag, quantization, gguf, approximated)
+
+
+def keys(name: Name) -> list[str]:
+    """What to look the name up under, most exact first."""
+    base = name.base
+    found = [base]
+    if name.is_tag:
+        model, _, tag = base.partition(":")
+        found.append(f"{model}:{tag or 'latest'}")
+        plain = _ROLE.sub("", f"-{tag}").lstrip("-") if tag else "latest"
+        found.append(f"{model}:{plain or 'latest'}")
+    short = base.rpartition("/")[2]
+    found += [short, short.removeprefix("meta-"), loose(short)]
+    return list(dict.fromkeys(found))
+
+
+def loose(short: str) -> str:
+    """A repository name without owner and without the words for its training stage that keep the shape."""
+    plain = short.rpartition("/")[2].lower().removeprefix("meta-").replace("_", "-")
+    return "~" + _ROLE.sub("", plain).strip("-")
+
+
+def nearest(text: str, known: list[str], count: int = 3) -> list[str]:
+    """The known names most like this one."""
+    from difflib import get_close_matches
+
+    wanted = text.lower()[:LONGEST]
+    found = get_close_matches(wanted, known, count, 0.55)
+    if len(found) < count and "/" in wanted:
+        tails = {name.rpartition("/")[2]: name for name in known}
+        more = get_close_matches(wanted.rpartition("/")[2], list(tails), count, 0.6)
+        found += [tails[name] for name in more if tails[name] not in found]
+    return found[:count]
