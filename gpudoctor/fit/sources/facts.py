@@ -84,7 +84,7 @@ class Facts:
 
     def layers(self, *keys: str) -> int:
         """How many layers there are."""
-        count = self.int(*keys)
+        count = self.number(*keys)
         if count > _LAYERS:
             raise self.wrong(keys[0], f"is {count}")
         return count

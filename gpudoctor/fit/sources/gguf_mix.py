@@ -13,7 +13,8 @@ from gpudoctor.fit.sources.tensors import Tensor
 from gpudoctor.fit.sources.types import BY_NAME, fits, tensor_bytes
 
 BASE: dict[str, str] = {
-    **{name: name for name in ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q6_K", "IQ4_NL", "IQ4_XS"]},
+    **{name: name for name in ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q6_K"]},
+    **{name: name for name in ["IQ4_NL", "IQ4_XS"]},
     **{name: name for name in ["IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ3_S", "TQ1_0", "TQ2_0", "NVFP4"]},
     "Q2_K": "Q2_K", "Q2_K_S": "Q2_K", "Q3_K_S": "Q3_K", "Q3_K_M": "Q3_K", "Q3_K_L": "Q3_K",
     "Q4_K_S": "Q4_K", "Q4_K_M": "Q4_K", "Q5_K_S": "Q5_K", "Q5_K_M": "Q5_K",
