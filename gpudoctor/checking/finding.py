@@ -11,7 +11,7 @@ Status = Literal["fail", "warn", "unknown", "info", "skip", "pass"]
 STATUSES: tuple[Status, ...] = ("fail", "warn", "unknown", "info", "skip", "pass")
 
 #: Values that a template may be filled with. Formatting (units, lists) is the template's matter.
-Value = str | int | float | bool | None | tuple[str, ...] | tuple[int, ...]
+Value = str | int | float | bool | None | tuple[str | int, ...]
 
 
 class Evidence(msgspec.Struct, frozen=True):

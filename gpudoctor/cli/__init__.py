@@ -1,1 +1,149 @@
-"""The command line: one file per command."""
+"""The command line: one file per command, imported only when it is called."""
+
+import contextlib
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from gpudoctor.cli.failure import Failure
+
+#: Command -> (module, what it does in one line). The function has the command's name.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "check": ("gpudoctor.cli.check", "Judge this machine, or a recorded one: ready for language models or not?"),
+    "explain": ("gpudoctor.cli.explain", "Print the manual of a check, or of the exit codes."),
+    "list": ("gpudoctor.cli.list_checks", "List every check with what it says is wrong."),
+    "snapshot": ("gpudoctor.cli.snapshot", "Record this machine's facts in a file, without secrets."),
+    "schema": ("gpudoctor.cli.schema", "Print the JSON Schema of a document that gpudoctor reads or writes."),
+}
+
+_EPILOG = (
+    "Exit codes: 0 nothing at or above --fail-on, 1 at least one such finding, 2 no report (usage, configuration), "
+    "3 a report, but what decides could not be judged. gpudoctor explain exit-codes says more."
+)
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader went away (head, less); what it read is what it wanted.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+def _terminated(signal_number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + signal_number)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; every failure is one line, or one JSON document."""
+    if list(arguments) in (["-V"], ["--version"]):
+        return _version()
+    import typer.exceptions
+
+    from gpudoctor.cli.failure import Failure, report_failure
+
+    wants_json = _wants_json(arguments)
+    try:
+        result = _group().main(args=list(arguments), prog_name="gpudoctor", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except Failure as failure:
+        return report_failure(failure, wants_json)
+    except typer.exceptions.TyperException as error:
+        return report_failure(_usage(error), wants_json)
+    except (KeyboardInterrupt, BrokenPipeError):
+        raise
+    except Exception as error:
+        if os.environ.get("GPUDOCTOR_DEBUG"):
+            raise
+        return report_failure(_defect(error), wants_json)
+
+
+def _usage(error: Exception) -> "Failure":
+    from gpudoctor.cli.failure import Failure
+
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "gpudoctor"
+    text = error.format_message() if hasattr(error, "format_message") else str(error)
+    return Failure(text, "command line", f"{command} --help lists what there is")
+
+
+def _defect(error: Exception) -> "Failure":
+    from gpudoctor.cli.failure import Failure
+
+    return Failure(
+        f"internal error: {type(error).__name__}: {error}",
+        "gpudoctor itself",
+        "please report it with the output of the same command under GPUDOCTOR_DEBUG=1",
+    )
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    return any(a == "--json" or a == "--format=json" or (a in ("-f", "--format") and b == "json") for a, b in pairs)
+
+
+def _version() -> int:
+    from gpudoctor import __version__
+    from gpudoctor.matrices import MATRICES_DATE
+
+    sys.stdout.write(f"gpudoctor {__version__} (matrices of {MATRICES_DATE})\n")
+    return 0
+
+
+def _group() -> Any:
+    """Build the group whose commands are imported when they are called, and listed without that."""
+    import typer
+    from typer.core import TyperGroup
+
+    class LazyGroup(TyperGroup):
+        def list_commands(self, ctx: Any) -> list[str]:
+            return list(COMMANDS)
+
+        def get_command(self, ctx: Any, cmd_name: str) -> Any:
+            if cmd_name not in COMMANDS:
+                return None
+            module_name, about = COMMANDS[cmd_name]
+            module = importlib.import_module(module_name)
+            function = getattr(module, cmd_name, None) or module.command
+            app = typer.Typer(add_completion=False, rich_markup_mode=None)
+            settings = {"help_option_names": ["-h", "--help"]}
+            app.command(cmd_name, help=function.__doc__ or about, context_settings=settings)(function)
+            return typer.main.get_command(app)
+
+        def format_commands(self, ctx: Any, formatter: Any) -> None:
+            with formatter.section("Commands"):
+                formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+    app = typer.Typer(
+        name="gpudoctor",
+        cls=LazyGroup,
+        add_completion=False,
+        rich_markup_mode=None,
+        no_args_is_help=True,
+        epilog=_EPILOG,
+        help="Preflight and diagnosis for GPU servers that run large language models. It changes nothing on the "
+        "machine and asks no network.",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    return typer.main.get_command(app)
+
+
+def _options() -> None:
+    """Take the options of gpudoctor itself (none but --help and --version)."""

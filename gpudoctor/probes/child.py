@@ -26,7 +26,11 @@ def main(config: str) -> int:
     out = Reporter(answer, told["left_out"])
     root = Root(told["root"])
     for module in told["modules"]:
-        probe = importlib.import_module(f"gpudoctor.probes.{module}")
+        try:
+            probe = importlib.import_module(f"gpudoctor.probes.{module}")
+        except Exception as error:
+            out.broken(f"could not load {module}: {type(error).__name__}: {error}"[:300])
+            continue
         try:
             probe.probe(out, root, **{k: v for k, v in told["options"].items() if k in probe.OPTIONS})
         except PermissionError as error:

@@ -74,6 +74,10 @@ class Reporter:
         """Say why a section is not there."""
         self._write({"section": name, "unavailable": reason, "kind": kind})
 
+    def broken(self, reason: str) -> None:
+        """Say why sections that are not named will not come."""
+        self._write({"broken": reason})
+
     def done(self) -> None:
         """Say that the probe came to its end."""
         self._write({"done": True})

@@ -109,6 +109,9 @@ class _Run:
         if message.get("done"):
             self.finished = True
             return
+        if "broken" in message:
+            self.answer.outcome = str(message["broken"])
+            return
         if "start" in message:
             self.item = message
             return
@@ -159,8 +162,9 @@ class _Run:
                 self.answer.missing[section] = (f"the {self.spec.name} probe {why}", kind)
 
     def end(self) -> ProbeAnswer:
-        if self.answer.outcome == "ok":
-            self._give_up("said nothing about it", "error") if self._silent() else None
+        if self._silent():
+            outcome = self.answer.outcome
+            self._give_up("said nothing about it" if outcome == "ok" else f"failed: {outcome}", "error")
         self.answer.duration_s = round(time.monotonic() - self.started, 3)
         return self.answer
 

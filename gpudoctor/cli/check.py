@@ -1,0 +1,222 @@
+"""``gpudoctor check``: probe or read a snapshot, judge it, report."""
+
+import datetime
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gpudoctor.cli.failure import Failure
+
+if TYPE_CHECKING:
+    from gpudoctor.checking.plugins import Catalogue
+    from gpudoctor.checking.policy import Policy
+    from gpudoctor.checking.selection import Selection
+    from gpudoctor.checking.target import Target
+    from gpudoctor.checking.verdict import Judgement
+    from gpudoctor.facts.snapshot import Snapshot
+
+
+def check(
+    snapshot: Annotated[
+        Path | None, typer.Option(help="Judge this recorded machine instead of the one gpudoctor stands on.")
+    ] = None,
+    for_: Annotated[
+        list[str] | None,
+        typer.Option("--for", metavar="ENGINE", help="What shall run: vllm==0.33.0, ollama, or an image. Repeatable."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The model that shall run.")] = None,
+    gpus: Annotated[str | None, typer.Option(metavar="0,1", help="Judge only these GPUs.")] = None,
+    expect_gpus: Annotated[int | None, typer.Option(min=0, max=1024, help="How many GPUs there must be.")] = None,
+    stage: Annotated[str, typer.Option(metavar="STAGE", help="pre-install or pre-launch.")] = "pre-launch",
+    psu_watts: Annotated[int | None, typer.Option(min=1, max=1_000_000, help="Rating of the power supply.")] = None,
+    port: Annotated[list[int] | None, typer.Option(min=1, max=65535, help="A port that must be free.")] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this id, glob or area.")] = None,
+    skip: Annotated[list[str] | None, typer.Option(metavar="ID", help="Not this id, glob or area.")] = None,
+    require: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Exit 3 if this check cannot be judged. Repeatable.")
+    ] = None,
+    fail_on: Annotated[str, typer.Option(metavar="STATUS", help="fail, warn or never.")] = "fail",
+    deep: Annotated[bool, typer.Option("--deep", help="Also run short tests on each idle GPU.")] = False,
+    use_busy: Annotated[bool, typer.Option("--use-busy", help="With --deep, test GPUs that are in use, too.")] = False,
+    root: Annotated[str, typer.Option(metavar="DIR", help="Prefix of every file read, for a mounted host.")] = "/",
+    timeout: Annotated[float, typer.Option(min=1, max=3600, help="Seconds for all probes together.")] = 45.0,
+    config: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Thresholds and acceptances.")] = None,
+    no_config: Annotated[bool, typer.Option("--no-config", help="Read no configuration but --config.")] = False,
+    format_: Annotated[str, typer.Option("-f", "--format", metavar="NAME", help="console or json.")] = "console",
+    json: Annotated[bool, typer.Option("--json", help="Same as --format json.")] = False,
+    output: Annotated[
+        list[str] | None, typer.Option("-o", "--output", metavar="[FORMAT=]FILE", help="Also write it there.")
+    ] = None,
+    color: Annotated[str, typer.Option(metavar="WHEN", help="auto, always or never.")] = "auto",
+    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Passes and evidence; -vv: timings.")] = 0,
+    quiet: Annotated[int, typer.Option("-q", "--quiet", count=True, help="Findings only; -qq: exit code only.")] = 0,
+) -> int:
+    """Judge this machine, or a recorded one: is it ready to run language models, why not, and what to do.
+
+    It reads and changes nothing. Examples: gpudoctor check; gpudoctor check --for vllm==0.33.0 --gpus 0,1;
+    gpudoctor check --stage pre-install; gpudoctor check --snapshot server.json --json
+    """
+    started = time.perf_counter()
+    from gpudoctor.cli.outputs import parse_outputs, write_outputs
+    from gpudoctor.reports.report import make_report
+
+    outputs = parse_outputs(format_, json, output or [])
+    _one_of("--fail-on", fail_on, ("fail", "warn", "never"))
+    _one_of("--color", color, ("auto", "always", "never"))
+    target = _target(for_ or [], model, gpus, expect_gpus, stage, psu_watts, port or [], deep, use_busy)
+    policy = load_configuration(config or [], no_config)
+    catalogue, selection = select_checks(only or [], skip or [], require or [])
+    when = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    facts = _facts(snapshot, root, timeout, target, selection, quiet)
+    judgement = judge_snapshot(facts, target, policy, catalogue, selection, require or [], fail_on)
+    report = make_report(
+        judgement, started=when, duration_s=time.perf_counter() - started, host=_host_name(facts)
+    )
+    write_outputs(outputs, report, facts, color=color, verbose=verbose, quiet=quiet)
+    return judgement.exit_code
+
+
+def load_configuration(named: Sequence[Path], no_config: bool) -> "Policy":
+    """Read /etc's, the user's and the named configuration files."""
+    from gpudoctor.checking.policy import ConfigError, load_policy
+
+    home = os.environ.get("XDG_CONFIG_HOME") or Path(os.environ.get("HOME") or "/") / ".config"
+    files = [] if no_config else [Path("/etc/gpudoctor/config.toml"), Path(home) / "gpudoctor" / "config.toml"]
+    try:
+        return load_policy(files, named)
+    except ConfigError as error:
+        raise Failure(error.message, error.where, error.hint) from None
+
+
+def select_checks(only: Sequence[str], skip: Sequence[str], require: Sequence[str]) -> "tuple[Catalogue, Selection]":
+    """Load the checks and choose among them."""
+    from gpudoctor.checking.plugins import load_checks
+    from gpudoctor.checking.selection import UnknownId, nearest, select
+
+    catalogue = load_checks()
+    try:
+        selection = select(catalogue.checks, _split(only), _split(skip))
+        for check_id in require:
+            if catalogue.get(check_id) is None:
+                raise UnknownId(check_id, nearest(check_id, catalogue.checks))
+    except UnknownId as error:
+        hint = f"did you mean {' or '.join(error.near)}?" if error.near else "gpudoctor list shows every id"
+        raise Failure(str(error), "command line", hint) from None
+    return catalogue, selection
+
+
+def judge_snapshot(
+    facts: "Snapshot",
+    target: "Target",
+    policy: "Policy",
+    catalogue: "Catalogue",
+    selection: "Selection",
+    require: Sequence[str],
+    fail_on: str,
+) -> "Judgement":
+    """Run the selected checks and judge their results together with what did not load."""
+    from gpudoctor.checking.finding import Result, skipped
+    from gpudoctor.checking.run import run_checks
+    from gpudoctor.checking.verdict import DECIDING_SECTIONS, gatekeepers_of, judge
+
+    results = run_checks(selection.chosen, facts, target, policy)
+    results += [Result(id=c.id, finding=skipped("host", "left out with --skip")) for c in selection.left_out]
+    results += catalogue.broken
+    keepers = gatekeepers_of(selection.chosen)
+    unkept = selection.sections & set(DECIDING_SECTIONS) - set(keepers) - set(gatekeepers_of(selection.left_out))
+    # A gatekeeper that did not load must not open the gate: its own "could not be loaded" decides then.
+    required = [*require, *(result.id for result in catalogue.broken if unkept)]
+    return judge(results, policy=policy, gatekeepers=keepers, required=required, fail_on=fail_on)  # type: ignore[arg-type]
+
+
+def _facts(
+    snapshot: Path | None, root: str, timeout: float, target: "Target", selection: "Selection", quiet: int
+) -> "Snapshot":
+    from gpudoctor.facts.snapshot import SnapshotError, read_snapshot
+
+    if snapshot is not None:
+        for flag, given in (("--root", root != "/"), ("--deep", target.deep)):
+            if given:
+                raise Failure(f"{flag} reads this machine, --snapshot another's record", "command line", "choose one")
+        try:
+            return read_snapshot(snapshot)
+        except SnapshotError as error:
+            raise Failure(str(error), str(snapshot), "record one with gpudoctor snapshot -o FILE") from None
+    if not Path(root).is_dir():
+        raise Failure(f"{root} is no folder", "--root", "name the folder where the host is mounted")
+    from gpudoctor.cli.progress import progress_line
+    from gpudoctor.probes.take import take_snapshot
+
+    options = {"gpus": list(target.gpus) if target.gpus else None, "use_busy": target.use_busy}
+    with progress_line(sys.stderr, enabled=quiet == 0) as progress:
+        return take_snapshot(
+            root=root, timeout=timeout, deep=target.deep, sections=selection.sections | {"host"}, options=options,
+            progress=progress,
+        )
+
+
+def _target(
+    engines: Sequence[str],
+    model: str | None,
+    gpus: str | None,
+    expect_gpus: int | None,
+    stage: str,
+    psu_watts: int | None,
+    ports: Sequence[int],
+    deep: bool,
+    use_busy: bool,
+) -> "Target":
+    from gpudoctor.checking.target import Target, parse_engine
+
+    _one_of("--stage", stage, ("pre-install", "pre-launch"))
+    try:
+        wishes = tuple(parse_engine(text) for text in engines)
+    except ValueError as error:
+        raise Failure(str(error), "--for", "for example vllm==0.33.0, ollama, or vllm/vllm-openai:v0.33.0") from None
+    return Target(
+        stage=stage,  # type: ignore[arg-type]
+        engines=wishes,
+        model=model,
+        gpus=parse_gpus(gpus),
+        expect_gpus=expect_gpus,
+        psu_watts=psu_watts,
+        ports=tuple(ports),
+        deep=deep,
+        use_busy=use_busy,
+    )
+
+
+def parse_gpus(text: str | None) -> tuple[int, ...] | None:
+    """Read ``0,1`` or ``0-3``; None means all GPUs."""
+    if text is None:
+        return None
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not (first.isascii() and first.isdigit()) or (dash and not (last.isascii() and last.isdigit())):
+            raise Failure(f"{text!r} is no list of GPU indices", "--gpus", "for example 0,1 or 0-3")
+        low, high = int(first), int(last or first)
+        if not low <= high < 1024:
+            raise Failure(f"{part.strip()!r} is no range of GPU indices", "--gpus", "for example 0,1 or 0-3")
+        found += [n for n in range(low, high + 1) if n not in found]
+    return tuple(found)
+
+
+def _one_of(flag: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise Failure(f"{value!r} is none of {', '.join(allowed)}", flag)
+
+
+def _split(selectors: Sequence[str]) -> list[str]:
+    return [part.strip() for text in selectors for part in text.split(",") if part.strip()]
+
+
+def _host_name(facts: "Snapshot") -> str:
+    from gpudoctor.facts.host import Host
+
+    return facts.host.hostname if isinstance(facts.host, Host) and isinstance(facts.host.hostname, str) else "unknown"

@@ -1,0 +1,54 @@
+"""``gpudoctor explain ID``: a check's manual, from the check's own file."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from gpudoctor.cli.failure import Failure
+
+EXIT_CODES = """\
+Exit codes
+
+  0    a report, and nothing in it at or above --fail-on (default: fail)
+  1    a report with at least one such finding
+  2    no report: wrong usage, broken configuration, internal error
+  3    a report, but a gatekeeper could not be judged (unknown): the check that guards the facts about
+       the PCI bus, the driver or the GPUs, or one named with --require. Other unknowns are shown and
+       leave the code alone.
+  130, 143  interrupted
+
+1 beats 3. Warnings change the code only with --fail-on warn. An accepted finding changes nothing.
+"""
+
+
+def explain(
+    topic: Annotated[str, typer.Argument(metavar="ID", help="A check's id, or exit-codes.")],
+    json: Annotated[bool, typer.Option("--json", help="As one JSON document.")] = False,
+) -> int:
+    """Print the manual of a check: what it says is wrong, why it matters, how to fix it, where the rule is from."""
+    from gpudoctor.checking.plugins import load_checks
+    from gpudoctor.checking.selection import nearest
+
+    if topic == "exit-codes":
+        sys.stdout.write(_json("exit-codes", EXIT_CODES, ()) if json else EXIT_CODES)
+        return 0
+    catalogue = load_checks()
+    found = catalogue.get(topic)
+    if found is None:
+        near = nearest(topic, catalogue.checks)
+        hint = f"did you mean {' or '.join(near)}?" if near else "gpudoctor list shows every id"
+        raise Failure(f"no check is called {topic!r}", "explain", hint)
+    reads = ("every GPU" if name == "gpu" else name for name in found.wants)
+    if json:
+        sys.stdout.write(_json(found.id, found.manual, found.wants))
+    else:
+        sys.stdout.write(f"{found.id}\n\n{found.manual.strip()}\n\n## Reads\n{', '.join(reads)}\n")
+    return 0
+
+
+def _json(topic: str, manual: str, reads: object) -> str:
+    from gpudoctor.reports.json_report import encode
+
+    document = {"schema": "gpudoctor.manual/1", "id": topic, "manual": manual, "reads": list(reads)}  # type: ignore[call-overload]
+    return encode(document) + "\n"

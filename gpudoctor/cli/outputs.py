@@ -1,0 +1,67 @@
+"""Where reports go: standard output, and files written whole or not at all."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from gpudoctor.cli.failure import Failure
+from gpudoctor.facts.snapshot import Snapshot, write_atomically
+from gpudoctor.reports.report import Report
+
+FORMATS = ("console", "json")
+
+
+class Output(msgspec.Struct, frozen=True):
+    """One report to make: its format, and its file (None = standard output)."""
+
+    format: str
+    path: Path | None
+
+
+def parse_outputs(format_name: str, json: bool, files: Sequence[str]) -> tuple[Output, ...]:
+    """Read ``--format``, ``--json`` and ``-o [FORMAT=]FILE``. A file without a format gets the main one's."""
+    main = "json" if json else format_name
+    outputs = [Output(_known(main, "--format"), None)]
+    for text in files:
+        name, equals, path = text.partition("=")
+        chosen, target = (name, path) if equals and name in FORMATS else (main, text)
+        if equals and name not in FORMATS and name.isalpha() and "/" not in name:
+            _known(name, "--output")
+        if not target:
+            raise Failure(f"{text!r} names no file", "--output", "for example -o json=report.json")
+        outputs.append(Output(chosen, Path(target)))
+    return tuple(outputs)
+
+
+def _known(name: str, flag: str) -> str:
+    if name not in FORMATS:
+        raise Failure(f"unknown format {name!r}", flag, f"formats are {', '.join(FORMATS)}")
+    return name
+
+
+def write_outputs(
+    outputs: Sequence[Output], report: Report, facts: Snapshot, *, color: str, verbose: int, quiet: int
+) -> None:
+    """Write every report; a file that cannot be written is a Failure, and standard output comes last."""
+    for output in reversed(outputs):
+        to_file = output.path is not None
+        if not to_file and quiet > 1 and output.format == "console":
+            continue
+        if output.format == "json":
+            from gpudoctor.reports.json_report import encode
+
+            text = encode(report) + "\n"
+        else:
+            from gpudoctor.reports.console import Look, render
+
+            look = Look.of(sys.stdout, color="never" if to_file else color, verbose=verbose, quiet=quiet)
+            text = render(report, facts, look)
+        if output.path is None:
+            sys.stdout.write(text)
+            continue
+        try:
+            write_atomically(output.path, text.encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            raise Failure(f"cannot write: {error.strerror or error}", str(output.path)) from None

@@ -1,0 +1,53 @@
+"""``gpudoctor snapshot``: record the facts, so that another machine can judge them."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gpudoctor.cli.failure import Failure
+
+
+def snapshot(
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to record.")] = None,
+    show: Annotated[bool, typer.Option("--show", help="Print what would be written; write nothing.")] = False,
+    redact: Annotated[
+        bool, typer.Option("--redact", help="Without serials, UUIDs, host and user names, network addresses.")
+    ] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Also run short tests on each idle GPU.")] = False,
+    root: Annotated[str, typer.Option(metavar="DIR", help="Prefix of every file read, for a mounted host.")] = "/",
+    timeout: Annotated[float, typer.Option(min=1, max=3600, help="Seconds for all probes together.")] = 45.0,
+    json: Annotated[bool, typer.Option("--json", help="Same as --show.")] = False,
+) -> int:
+    """Record this machine's facts. Secrets (tokens, keys, command lines) are never read into them.
+
+    Judge the record anywhere: gpudoctor check --snapshot FILE
+    """
+    from gpudoctor.cli.progress import progress_line
+    from gpudoctor.facts.redact import redact as take_names_out
+    from gpudoctor.facts.snapshot import SnapshotError, encode, write_snapshot
+    from gpudoctor.probes.take import take_snapshot
+
+    show = show or json
+    if not show and output is None:
+        raise Failure("nothing to do", "snapshot", "give -o FILE to record, or --show to look")
+    if output is not None and not os.access(output.parent, os.W_OK):
+        raise Failure("the folder cannot be written", str(output.parent))
+    if not Path(root).is_dir():
+        raise Failure(f"{root} is no folder", "--root", "name the folder where the host is mounted")
+    with progress_line(sys.stderr, enabled=True) as progress:
+        facts = take_snapshot(root=root, timeout=timeout, deep=deep, progress=progress)
+    if redact:
+        facts = take_names_out(facts)
+    if show:
+        sys.stdout.write(encode(facts).decode("utf-8"))
+    else:
+        assert output is not None
+        try:
+            write_snapshot(facts, output)
+        except SnapshotError as error:
+            raise Failure(str(error), str(output)) from None
+        sys.stderr.write(f"recorded in {output}; judge it with: gpudoctor check --snapshot {output}\n")
+    return 0

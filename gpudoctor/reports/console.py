@@ -1,0 +1,267 @@
+"""The report for people: the cause first, then its symptoms, then the rest; quiet when all is well."""
+
+import os
+from collections.abc import Iterable, Sequence
+from io import StringIO
+from typing import TextIO
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gpudoctor import __version__
+from gpudoctor.checking.finding import STATUSES
+from gpudoctor.facts.gpus import Gpu, Gpus
+from gpudoctor.facts.host import Host
+from gpudoctor.facts.snapshot import Snapshot
+from gpudoctor.reports.report import Report, ReportResult
+from gpudoctor.reports.words import duration, evidence_value, harmless, size
+
+_WORDS = {"fail": "FAIL", "warn": "WARN", "unknown": "UNKNOWN", "info": "INFO", "skip": "SKIP", "pass": "PASS"}
+_STYLES = {"fail": "bold red", "warn": "yellow", "unknown": "magenta", "info": "cyan", "skip": "dim", "pass": "green"}
+_READY = {
+    "pass": "Ready.",
+    "warn": "Ready, with warnings.",
+    "fail": "Not ready.",
+    "unknown": "No verdict: what decides could not be judged.",
+}
+#: Width of what is not a terminal: logs and pipes.
+_LOG_WIDTH = 100
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """How the report looks: width in columns, colour, and how much of it there is."""
+
+    width: int = _LOG_WIDTH
+    color: bool = False
+    verbose: int = 0
+    quiet: int = 0
+
+    @staticmethod
+    def of(stream: TextIO, *, color: str, verbose: int, quiet: int) -> "Look":
+        """Fit the stream. Precedence: flag, NO_COLOR, FORCE_COLOR or CLICOLOR_FORCE, terminal."""
+        terminal = stream.isatty()
+        width = _LOG_WIDTH
+        if terminal:
+            try:
+                width = os.get_terminal_size(stream.fileno()).columns or _LOG_WIDTH
+            except (OSError, ValueError):
+                width = _LOG_WIDTH
+        environment = os.environ  # noqa: TID251 - colour conventions are the console's matter
+        if color == "auto":
+            forced = environment.get("FORCE_COLOR") or environment.get("CLICOLOR_FORCE")
+            wanted = False if environment.get("NO_COLOR") else bool(forced) or (
+                terminal and environment.get("TERM") != "dumb"
+            )
+        else:
+            wanted = color == "always"
+        return Look(width=max(width, 40), color=wanted, verbose=verbose, quiet=quiet)
+
+
+class Block(msgspec.Struct):
+    """Results of one check that say the same about several subjects."""
+
+    results: list[ReportResult]
+
+    @property
+    def first(self) -> ReportResult:
+        """The one that stands for all."""
+        return self.results[0]
+
+    @property
+    def subjects(self) -> str:
+        """``gpu:0-3`` for a run of GPUs, else the subjects in a row."""
+        return fold_subjects([r.subject for r in self.results])
+
+
+def render(report: Report, facts: Snapshot, look: Look) -> str:
+    """Return the whole report as text that ends with a newline."""
+    out = StringIO()
+    console = Console(
+        file=out, width=look.width, color_system="standard" if look.color else None, force_terminal=look.color,
+        no_color=not look.color, highlight=False, markup=False, emoji=False, legacy_windows=False,
+    )
+    if not look.quiet:
+        _print(console, Text(header(facts, report)))
+        console.print()
+        _areas(console, report)
+    shown = _shown(report.results, look)
+    for block in _blocks(shown):
+        if not block.first.caused_by:
+            console.print()
+            _block(console, block, report.results, look)
+    _orphans(console, shown, look)
+    if look.verbose > 1:
+        _timings(console, facts)
+    console.print()
+    _print(console, _summary(report))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def header(facts: Snapshot, report: Report) -> str:
+    """Return the machine in one line: host, system, GPUs, driver."""
+    parts = [f"gpudoctor {__version__}", harmless(report.run.host)]
+    if isinstance(facts.host, Host):
+        parts.append(harmless(facts.host.os_name))
+    if isinstance(facts.gpus, Gpus):
+        parts += _gpu_names(facts.gpus.gpus)
+        if isinstance(facts.gpus.driver_version, str):
+            parts.append(f"driver {harmless(facts.gpus.driver_version)}")
+        if isinstance(facts.gpus.cuda_version, int):
+            parts.append(f"CUDA {facts.gpus.cuda_version // 1000}.{facts.gpus.cuda_version % 1000 // 10}")
+    return "  ".join(parts)
+
+
+def _gpu_names(gpus: Iterable[Gpu]) -> list[str]:
+    counts: dict[str, int] = {}
+    for gpu in gpus:
+        label = harmless(gpu.label.removeprefix("NVIDIA "))
+        if isinstance(gpu.memory_total_bytes, int):
+            label += f" ({size(gpu.memory_total_bytes)})"
+        counts[label] = counts.get(label, 0) + 1
+    return [f"{n} x {label}" for label, n in counts.items()]
+
+
+def fold_subjects(subjects: Sequence[str]) -> str:
+    """Return ``gpu:0-3,7`` for GPUs, other subjects in a row."""
+    numbers = sorted({int(s[4:]) for s in subjects if s.startswith("gpu:") and s[4:].isdigit()})
+    others = list(dict.fromkeys(harmless(s) for s in subjects if not (s.startswith("gpu:") and s[4:].isdigit())))
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    ranges = ",".join(f"{r[0]}-{r[-1]}" if len(r) > 1 else str(r[0]) for r in runs)
+    return ", ".join(([f"gpu:{ranges}"] if ranges else []) + others)
+
+
+def _shown(results: Sequence[ReportResult], look: Look) -> list[ReportResult]:
+    keep = {"fail", "warn", "unknown"} | ({"info"} if not look.quiet else set())
+    if look.verbose:
+        keep |= {"pass", "skip"}
+    return [r for r in results if r.status in keep]
+
+
+def _blocks(results: Iterable[ReportResult]) -> list[Block]:
+    blocks: dict[tuple[str, str, str, str | None], Block] = {}
+    for result in results:
+        key = (result.id, result.status, result.message, result.caused_by)
+        blocks.setdefault(key, Block([])).results.append(result)
+    return list(blocks.values())
+
+
+def _print(console: Console, text: Text | str) -> None:
+    console.print(text, soft_wrap=False, overflow="fold")
+
+
+def _row(console: Console, label: str, text: str, style: str = "", indent: int = 2) -> None:
+    """Print a label with its text beside it, continuation lines under the text."""
+    grid = Table.grid(padding=0)
+    grid.add_column(width=indent + 10, no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(" " * indent + label), Text(text, style=style))
+    console.print(grid)
+
+
+def _block(console: Console, block: Block, results: Sequence[ReportResult], look: Look) -> None:
+    first = block.first
+    head = Text()
+    head.append(f"{_WORDS[first.status]:<8}", style=_STYLES[first.status])
+    head.append(first.id, style="bold")
+    head.append(f"  {block.subjects}" if block.subjects != "host" else "")
+    _print(console, head)
+    _row(console, "", first.message)
+    problem = first.status in ("fail", "warn", "unknown")
+    if problem or look.verbose:
+        for evidence in first.evidence:
+            where = f"  ({harmless(evidence.source)})" if evidence.source else ""
+            value = evidence_value(evidence.what, evidence.value)
+            _row(console, "seen", f"{harmless(evidence.what)}: {value}{where}")
+    if first.accepted:
+        until = f" until {first.accepted.until}" if first.accepted.until else ""
+        _row(console, "accepted", f"{harmless(first.accepted.reason)}{until}")
+    _symptoms(console, first, results)
+    _fixes(console, block)
+    if problem and not look.quiet:
+        _row(console, "more", f"gpudoctor explain {first.id}")
+
+
+def _fixes(console: Console, block: Block) -> None:
+    printed: set[tuple[str, str | None]] = set()
+    for result in block.results:
+        for step in result.fix:
+            if (step.text, step.command) in printed:
+                continue
+            if len(printed) >= 8:
+                _row(console, "", "and the same for the others (--json lists every command)")
+                return
+            printed.add((step.text, step.command))
+            risk = f"  ({step.risk})" if step.risk else ""
+            _row(console, "fix" if len(printed) == 1 else "", step.text + risk)
+            if step.command:
+                # Commands are copied: never wrapped.
+                console.print(Text(" " * 14 + step.command, style="bold"), soft_wrap=True)
+
+
+def _symptoms(console: Console, cause: ReportResult, results: Sequence[ReportResult]) -> None:
+    label = "explains"
+    for block in _blocks(r for r in results if r.caused_by == cause.id and r.id in cause.explains):
+        _row(console, label, f"{block.first.id}  {block.subjects}: {block.first.message}")
+        label = ""
+        for deeper in _blocks(r for r in results if r.caused_by == block.first.id):
+            if deeper.first.id != cause.id:
+                _row(console, "", f"  {deeper.first.id}  {deeper.subjects}: {deeper.first.message}")
+
+
+def _orphans(console: Console, shown: Sequence[ReportResult], look: Look) -> None:
+    """With -v, print symptoms in full, too: under their causes they were one line."""
+    if not look.verbose:
+        return
+    for block in _blocks(r for r in shown if r.caused_by):
+        console.print()
+        _block(console, block, (), look)
+
+
+def _areas(console: Console, report: Report) -> None:
+    areas: dict[str, dict[str, int]] = {}
+    for result in report.results:
+        counts = areas.setdefault(result.id.partition(".")[0], {})
+        key = "accepted" if result.accepted else result.status
+        counts[key] = counts.get(key, 0) + 1
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column()
+    grid.add_column(overflow="fold")
+    for area, counts in sorted(areas.items()):
+        words = [f"{counts[s]} {s}" for s in (*reversed(STATUSES), "accepted") if counts.get(s)]
+        worst = next((s for s in STATUSES if counts.get(s)), "pass")
+        style = _STYLES[worst] if worst in ("fail", "warn", "unknown") else ""
+        grid.add_row(Text(f"  {area}"), Text("   ".join(words), style=style))
+    console.print(grid)
+
+
+def _timings(console: Console, facts: Snapshot) -> None:
+    console.print()
+    for run in sorted(facts.probes, key=lambda r: -r.duration_s):
+        _row(console, "probe", f"{run.name}: {duration(run.duration_s)}, {harmless(run.outcome)}")
+
+
+def _summary(report: Report) -> Text:
+    roots = [r for r in report.results if r.caused_by is None and r.accepted is None]
+    causes = len({r.id for r in roots if r.status == "fail"})
+    summary = report.summary
+    words = []
+    if causes:
+        symptoms = sum(r.caused_by is not None for r in report.results)
+        folded = f" ({symptoms} symptom{'s' * (symptoms != 1)})" if symptoms else ""
+        words.append(f"{causes} cause{'s' * (causes != 1)} block{'s' * (causes == 1)} this machine{folded}")
+    for status, name in (("warn", "warning"), ("unknown", "unknown"), ("accepted", "accepted")):
+        count = summary[status]
+        if count:
+            words.append(f"{count} {name}{'s' * (status == 'warn' and count != 1)}")
+    text = Text(", ".join(words) + ". " if words else "")
+    text.append(f"{summary['pass']} passed in {duration(report.run.duration_s)}. ")
+    style = {"pass": "bold green", "warn": "bold yellow", "fail": "bold red", "unknown": "bold magenta"}[report.verdict]
+    text.append(_READY[report.verdict], style=style)
+    return text

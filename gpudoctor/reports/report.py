@@ -1,0 +1,116 @@
+"""The report as data: one Finding shape for every command that judges (``gpudoctor.report/1``)."""
+
+from typing import Literal
+
+import msgspec
+
+from gpudoctor import __version__
+from gpudoctor.checking.finding import Acceptance, Location, Result, Status, Value
+from gpudoctor.checking.verdict import Judgement, Verdict
+from gpudoctor.matrices import MATRICES_DATE
+from gpudoctor.reports import words
+
+SCHEMA: Literal["gpudoctor.report/1"] = "gpudoctor.report/1"
+
+
+class ReportEvidence(msgspec.Struct, frozen=True):
+    """What was seen, its value, and where."""
+
+    what: str
+    value: Value
+    source: str
+
+
+class ReportStep(msgspec.Struct, frozen=True):
+    """One step of a fix, put into words; ``command`` is copy-safe."""
+
+    text: str
+    command: str | None
+    risk: str | None
+
+
+class ReportResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One finding as every report shows it. ``message`` is ``params`` in words."""
+
+    id: str
+    status: Status
+    subject: str
+    message: str
+    params: dict[str, Value]
+    evidence: tuple[ReportEvidence, ...]
+    fix: tuple[ReportStep, ...]
+    location: Location | None
+    explains: tuple[str, ...]
+    caused_by: str | None
+    accepted: Acceptance | None
+    links: tuple[str, ...]
+    duration_s: float
+
+
+class ReportTool(msgspec.Struct, frozen=True):
+    """Which gpudoctor judged, with matrices of which day."""
+
+    version: str
+    matrices: str
+
+
+class ReportRun(msgspec.Struct, frozen=True, kw_only=True):
+    """When, where and with which exit code. ``host`` is the machine that was judged."""
+
+    started: str
+    duration_s: float
+    host: str
+    exit_code: int
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole report. ``results`` has root causes before their symptoms, then the worst first."""
+
+    schema: Literal["gpudoctor.report/1"] = SCHEMA
+    tool: ReportTool
+    run: ReportRun
+    verdict: Verdict
+    summary: dict[str, int]
+    results: tuple[ReportResult, ...]
+
+
+def show(result: Result) -> ReportResult:
+    """Put one result into words."""
+    finding = result.finding
+    return ReportResult(
+        id=result.id,
+        status=finding.status,
+        subject=finding.subject,
+        message=words.message(finding),
+        params=finding.params,
+        evidence=tuple(ReportEvidence(e.what, e.value, e.source) for e in finding.evidence),
+        fix=tuple(
+            ReportStep(words.step_text(s, finding), words.step_command(s, finding), s.risk) for s in finding.fix
+        ),
+        location=finding.location,
+        explains=result.explains,
+        caused_by=result.caused_by,
+        accepted=result.accepted,
+        links=finding.links,
+        duration_s=result.duration_s,
+    )
+
+
+def make_report(judgement: Judgement, *, started: str, duration_s: float, host: str) -> Report:
+    """Make the report of a judgement.
+
+    Args:
+        judgement: Results in their final order.
+        started: UTC time, ISO 8601 with Z.
+        duration_s: Seconds from the command's start to here.
+        host: Name of the machine judged.
+    """
+    return Report(
+        tool=ReportTool(__version__, MATRICES_DATE),
+        run=ReportRun(
+            started=started, duration_s=round(duration_s, 3), host=host, exit_code=judgement.exit_code
+        ),
+        verdict=judgement.verdict,
+        summary=judgement.summary,
+        results=tuple(show(result) for result in judgement.results),
+    )

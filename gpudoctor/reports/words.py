@@ -1,0 +1,114 @@
+"""Templates and values become sentences here, and only here."""
+
+import shlex
+import string
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gpudoctor.checking.finding import Finding, Step, Value
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+#: Code points that a terminal obeys or that reorder text: C0, DEL, C1, bidirectional controls, line separators.
+_CONTROLS = {
+    *range(0x20),
+    *range(0x7F, 0xA0),
+    *range(0x200E, 0x2010),
+    *range(0x2028, 0x202F),
+    *range(0x2066, 0x206A),
+    0xFEFF,
+}
+
+
+def harmless(text: str) -> str:
+    """Return the text with everything that a terminal would obey made visible."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        f"\\x{ord(c):02x}" if ord(c) in _CONTROLS else "�" if 0xD800 <= ord(c) < 0xE000 else c for c in text
+    )
+
+
+def size(count: float) -> str:
+    """Return bytes for people: ``47.5 GiB``."""
+    value, unit = float(count), 0
+    while abs(value) >= 1024 and unit < len(_UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    return f"{value:.0f} B" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time span for people: ``1.4 s``, ``12 min``, ``3.5 h``, ``9 days``."""
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172800 else f"{seconds / 86400:.0f} days"
+
+
+def plain(value: Value) -> str:
+    """Return one value as text, made harmless."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple | list):
+        return ", ".join(plain(v) for v in value) or "none"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return harmless(str(value))
+
+
+class _Filler(string.Formatter):
+    """Fills ``{name}``, ``{name:bytes}``, ``{name:seconds}`` and Python's number formats; never fails."""
+
+    def __init__(self, quote: bool) -> None:
+        self._quote = quote
+
+    def get_value(self, key: int | str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        return kwargs.get(str(key), "?")
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if format_spec == "bytes" and isinstance(value, int | float):
+            return size(value)
+        if format_spec == "seconds" and isinstance(value, int | float):
+            return duration(value)
+        if format_spec and isinstance(value, int | float):
+            return str(format(value, format_spec))
+        text = plain(value)
+        return shlex.quote(text) if self._quote and isinstance(value, str) else text
+
+    def convert_field(self, value: Any, conversion: str | None) -> Any:
+        return value
+
+
+def fill(template: str, params: Mapping[str, Value]) -> str:
+    """Return a template with its values. A value that is missing shows as ``?``."""
+    return _Filler(quote=False).vformat(template, (), params)
+
+
+def fill_command(template: str, params: Mapping[str, Value]) -> str:
+    """Return a command to copy: text values are quoted for the shell."""
+    return _Filler(quote=True).vformat(template, (), params)
+
+
+def message(finding: Finding) -> str:
+    """Return a finding's sentence."""
+    return fill(finding.message, finding.params)
+
+
+def step_text(step: Step, finding: Finding) -> str:
+    """Return a step's sentence."""
+    return fill(step.text, {**finding.params, **step.params})
+
+
+def step_command(step: Step, finding: Finding) -> str | None:
+    """Return a step's command line, None if it has none."""
+    return None if step.command is None else fill_command(step.command, {**finding.params, **step.params})
+
+
+def evidence_value(what: str, value: Value) -> str:
+    """Return a piece of evidence for people; byte counts by the name of the figure."""
+    if what.endswith(" bytes") and isinstance(value, int):
+        return size(value)
+    return plain(value)
