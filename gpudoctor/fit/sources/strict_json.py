@@ -1,4 +1,4 @@
-"""JSON from outside: bounded in size, depth and numbers before anything is built from it."""
+"""JSON from outside: bounded in size and depth, without NaN or double keys."""
 
 import json
 from pathlib import Path
@@ -8,19 +8,17 @@ from gpudoctor.fit.model import Unusable
 
 LARGEST = 32 << 20
 """Bytes a configuration or index may have."""
-DEEPEST = 64
-"""Levels it may nest."""
 
 
 def parse_json(data: bytes, where: str) -> dict[str, Any]:
     """An object from JSON bytes; raises `Unusable` for anything else, nesting, NaN or duplicate keys."""
     if len(data) > LARGEST:
         raise Unusable(f"{len(data)} bytes are too many for a model's JSON file", where=where)
-    if _depth(data) > DEEPEST:
-        raise Unusable(f"nested deeper than {DEEPEST} levels", where=where)
     try:
-        found = json.loads(data.decode("utf-8-sig"), parse_constant=_no_constant, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
+        found = json.loads(data.decode("utf-8-sig"), parse_constant=no_constant, object_pairs_hook=unique)
+    except RecursionError:
+        raise Unusable("nested too deeply", where=where) from None
+    except ValueError as error:
         raise Unusable(f"not valid JSON: {str(error)[:120]}", where=where) from None
     if not isinstance(found, dict):
         raise Unusable("JSON, but no object", where=where)
@@ -40,37 +38,13 @@ def read_json(path: Path) -> dict[str, Any]:
     return parse_json(data, str(path))
 
 
-def _depth(data: bytes) -> int:
-    """An upper bound of the nesting: brackets inside strings count too."""
-    deepest = level = 0
-    if data.count(b"[") + data.count(b"{") <= DEEPEST:
-        return 0
-    inside = escaped = False
-    for byte in data:
-        if inside:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                inside = False
-        elif byte == 0x22:
-            inside = True
-        elif byte in b"[{":
-            level += 1
-            deepest = max(deepest, level)
-            if deepest > DEEPEST:
-                return deepest
-        elif byte in b"]}":
-            level -= 1
-    return deepest
-
-
-def _no_constant(text: str) -> Any:
+def no_constant(text: str) -> Any:
+    """Refuse NaN and infinities."""
     raise ValueError(f"{text} is no number")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object that has a key twice."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key appears twice")
