@@ -1,4 +1,12 @@
-"""Driver and CUDA versions as numbers that compare."""
+"""Versions as things that compare: drivers and CUDA as numbers, software releases as packaging sees them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from packaging.version import Version
 
 
 def version_tuple(version: str) -> tuple[int, ...]:
@@ -14,3 +22,33 @@ def at_least(version: str, floor: str) -> bool:
     have, need = version_tuple(version), version_tuple(floor)
     length = max(len(have), len(need))
     return have + (0,) * (length - len(have)) >= need + (0,) * (length - len(need))
+
+
+@lru_cache(maxsize=1024)
+def release(version: str) -> Version | None:
+    """Return a software version in comparable form (`0.8.5.post1`, `v0.32.15`), None for what is none."""
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return Version(version)
+    except InvalidVersion:
+        return None
+
+
+def within(version: str, since: str | None, before: str | None) -> bool:
+    """Tell whether a software version lies in `since <= version < before`, None being open.
+
+    A pre-release or development build counts as the release it leads to. False for what is no version.
+    """
+    have = release(version)
+    if have is None:
+        return False
+    have = release(".".join(str(part) for part in have.release) + (f".post{have.post}" if have.post else ""))
+    first, end = release(since or "0"), release(before) if before else None
+    return have is not None and first is not None and have >= first and (end is None or have < end)
+
+
+def same_release(version: str, other: str) -> bool:
+    """Tell whether two spellings name one release (`v0.33.0`, `0.33.0+cu129`, `0.33`); the local part is left aside."""
+    left, right = release(version), release(other)
+    return left is not None and right is not None and left.public == right.public
