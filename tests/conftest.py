@@ -165,3 +165,24 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def checkout() -> Path:
     """The folder the tests were started from; the package under test may be an installed wheel."""
     return Path(__file__).parent.parent
+
+
+@pytest.fixture
+def gpudoctor(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The real command, as a user would run it, with an empty home and no configuration of this machine's."""
+    home = tmp_path_factory.mktemp("home")
+
+    def run(*arguments: str | Path, cwd: Path = home, **variables: str) -> subprocess.CompletedProcess[str]:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("GPUDOCTOR_", "XDG_", "PYTHON"))}
+        return subprocess.run(
+            [str(Path(sys.executable).with_name("gpudoctor")), *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            env={**environment, "HOME": str(home), "NO_COLOR": "1", **variables},
+            cwd=cwd,
+            timeout=120,
+            check=False,
+        )
+
+    return run

@@ -65,12 +65,10 @@ def parse_engine(text: str) -> EngineWish:
     text = text.strip()
     name, equals, version = text.partition("==")
     if "/" in text or ":" in text:
-        path, _, tag = text.partition("@")[0].rpartition(":")
-        path = path or tag
-        last = path.rsplit("/", 1)[-1].lower()
+        last, _, tag = text.partition("@")[0].rpartition("/")[2].lower().partition(":")
         known = ("vllm", "sglang", "ollama", "text-generation-inference", "llama.cpp", "pytorch")
         found = next((k for k in known if k in last), last)
-        match = _VERSION.match(tag.removeprefix("v")) if tag != path else None
+        match = _VERSION.match(tag.removeprefix("v"))
         return EngineWish(_ENGINES.get(found, found), match.group() if match else None, text)
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9._-]*", name) or (equals and not _VERSION.fullmatch(version)):
         raise ValueError(f"{text!r} is neither ENGINE, ENGINE==VERSION nor an image reference")

@@ -65,8 +65,8 @@ class _Filler(string.Formatter):
     def __init__(self, quote: bool) -> None:
         self._quote = quote
 
-    def get_value(self, key: int | str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        return kwargs.get(str(key), "?")
+    def get_field(self, field_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        return kwargs.get(field_name, "?"), field_name
 
     def format_field(self, value: Any, format_spec: str) -> str:
         if format_spec == "bytes" and isinstance(value, int | float):
