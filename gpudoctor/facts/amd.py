@@ -35,7 +35,7 @@ class AmdGpu(Item, frozen=True, kw_only=True):
 
 
 class Amd(Section, frozen=True, kw_only=True):
-    """The amdgpu driver and ROCm. ``module_version`` None means the module is not loaded."""
+    """The amdgpu driver and ROCm. ``module_version`` is None for the kernel's own driver, which carries none."""
 
     module_loaded: bool
     module_version: str | None = None

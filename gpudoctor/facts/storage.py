@@ -38,6 +38,7 @@ class Disk(Item, frozen=True, kw_only=True):
     critical_warning: int | Unavailable = NOT_RECORDED
     smart_passed: bool | Unavailable = NOT_RECORDED
     percentage_used: int | Unavailable = NOT_RECORDED
+    failure: str | None = None
 
 
 class Storage(Section, frozen=True, kw_only=True):
