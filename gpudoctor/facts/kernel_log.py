@@ -20,6 +20,7 @@ EventKind = Literal[
     "pcie-error",
     "bar-unassigned",
     "amdgpu-error",
+    "iommu-fault",
 ]
 
 
@@ -28,7 +29,9 @@ class KernelEvent(Item, frozen=True, kw_only=True):
 
     ``boot`` counts back from the present boot (0, -1, …). ``seconds_ago`` is that of the last one, None when
     the log has no clock. ``address`` is the PCI address without function (``0000:1a:00``). ``code`` is the
-    Xid or SXid number. ``fatal`` is what the line itself says, None when it says neither.
+    Xid or SXid number. ``fatal`` is what the line itself says, None when it says neither. ``after_driver_load`` is
+    False when the driver was loaded anew, or that GPU reset, later in the same boot. ``cgroup`` is that of a process
+    that the kernel killed.
     """
 
     kind: EventKind
@@ -40,6 +43,8 @@ class KernelEvent(Item, frozen=True, kw_only=True):
     code: int | None = None
     fatal: bool | None = None
     process: str | None = None
+    pid: int | None = None
+    cgroup: str | None = None
     after_driver_load: bool = True
 
 
