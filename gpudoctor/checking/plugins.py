@@ -53,7 +53,7 @@ def _load_package(entry: EntryPoint) -> Iterator[Check | Result]:
     try:
         package = entry.load()
         places = package.__path__
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         yield _broken("plugin.not-loaded", subject, f"{type(error).__name__}: {error}", entry.value)
         return
     empty = True
@@ -62,7 +62,7 @@ def _load_package(entry: EntryPoint) -> Iterator[Check | Result]:
             empty = False
             try:
                 yield from_module(importlib.import_module(name), entry.value)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 check_id = name.removeprefix(entry.value + ".").replace("_", "-")
                 reason = str(error) if isinstance(error, CheckError) else f"{type(error).__name__}: {error}"
                 yield _broken(check_id, subject, reason, entry.value)

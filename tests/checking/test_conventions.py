@@ -24,17 +24,18 @@ _RELEASED = """
 pci.no-gpu driver.not-loaded driver.nouveau-bound driver.blocked-by-secure-boot driver.missing-for-next-kernel
 driver.wrong-flavour driver.gpu-unsupported driver.bar-too-small driver.nvml-unusable driver.library-mismatch
 driver.library-only-on-ld-path driver.device-nodes driver.uvm-broken driver.too-old driver.end-of-life
-driver.unheld-upgrade driver.reboot-pending driver.persistence-off driver.iommu-passthrough-off driver.wsl-
-linux-driver driver.wsl-libcuda-missing gpu.not-responding gpu.recovery-needed gpu.count-short gpu.ecc-off
-gpu.ecc-uncorrected gpu.ecc-corrected-high gpu.sram-ecc-threshold gpu.row-remap-failed gpu.row-remap-pending
-gpu.row-remap-exhausted gpu.pages-retired gpu.repair-pending gpu.xid gpu.sxid gpu.inforom-corrupt gpu.too-hot
-gpu.memory-too-hot gpu.throttled gpu.power-limited gpu.pcie-narrow gpu.pcie-slow gpu.pcie-replays gpu.nvlink-
-down gpu.nvlink-errors gpu.no-nvlink gpu.fabric-manager-missing gpu.fabric-manager-mismatch gpu.fabric-not-
-ready gpu.mig-unexpected gpu.compute-mode gpu.memory-in-use gpu.mixed-kinds gpu.mixed-vbios gpu.far-apart
-gpu.bar1-small gpu.p2p-broken gpu.lost-before gpu.psu-short gpu.idle-hot cuda.unusable host.ram-short
-host.oom-kills host.swap-none host.disk-short host.disk-slow host.disk-failing host.port-taken host.fabric-
-link host.limits-low host.acs-on host.clock-unsynced host.locale-not-utf8 host.cgroup-v1 host.monitoring-
-absent amd.driver-missing amd.no-access amd.rocm-too-old amd.unhealthy amd.iommu
+driver.unheld-upgrade driver.reboot-pending driver.persistence-off driver.iommu-passthrough-off
+driver.wsl-linux-driver driver.wsl-libcuda-missing gpu.not-responding gpu.recovery-needed gpu.count-short
+gpu.ecc-off gpu.ecc-uncorrected gpu.ecc-corrected-high gpu.sram-ecc-threshold gpu.row-remap-failed
+gpu.row-remap-pending gpu.row-remap-exhausted gpu.pages-retired gpu.repair-pending gpu.xid gpu.sxid
+gpu.inforom-corrupt gpu.too-hot gpu.memory-too-hot gpu.throttled gpu.power-limited gpu.pcie-narrow gpu.pcie-slow
+gpu.pcie-replays gpu.nvlink-down gpu.nvlink-errors gpu.no-nvlink gpu.fabric-manager-missing
+gpu.fabric-manager-mismatch gpu.fabric-not-ready gpu.mig-unexpected gpu.compute-mode gpu.memory-in-use
+gpu.mixed-kinds gpu.mixed-vbios gpu.far-apart gpu.bar1-small gpu.p2p-broken gpu.lost-before gpu.psu-short
+gpu.idle-hot cuda.unusable host.ram-short host.oom-kills host.swap-none host.disk-short host.disk-slow
+host.disk-failing host.port-taken host.fabric-link host.limits-low host.acs-on host.clock-unsynced
+host.locale-not-utf8 host.cgroup-v1 host.monitoring-absent amd.driver-missing amd.no-access amd.rocm-too-old
+amd.unhealthy amd.iommu
 """
 
 
