@@ -29,10 +29,9 @@ class DriverRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def floor(self, compute_capability: tuple[int, int] | None) -> str | None:
         """Return the oldest driver for a GPU, or for newer GPUs when the capability is None."""
-        old = self.old_gpu_below is not None and compute_capability is not None
-        if old and compute_capability < self.old_gpu_below:  # type: ignore[operator]
-            return self.old_gpu_min_driver
-        return self.min_driver
+        if compute_capability is None or self.old_gpu_below is None or compute_capability >= self.old_gpu_below:
+            return self.min_driver
+        return self.old_gpu_min_driver
 
 
 class Runner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -161,6 +160,13 @@ def runners(version: str) -> tuple[Runner, ...]:
         return ()
     found = [row for row in table().runners if within(version, row.since, row.before)]
     return tuple(sorted(found, key=lambda row: row.name))
+
+
+def rocm_version(version: str) -> str | None:
+    """Return the ROCm version a release is built with, None before 0.5.13 and for an unknown release."""
+    if not is_known(version):
+        return None
+    return next((row.version for row in table().rocm if within(version, row.since, row.before)), None)
 
 
 def default_context(version: str, memory_bytes: int | None = None, *, gpt_oss: bool = False) -> int | None:

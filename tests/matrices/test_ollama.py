@@ -126,3 +126,10 @@ def test_unknown_model() -> None:
 @pytest.mark.parametrize(("version", "build"), [("0.24.0", None), ("0.30.11", "b9781"), ("0.32.15", "b10488")])
 def test_llama_cpp_builds(version: str, build: str | None) -> None:
     assert ollama.llama_cpp_build(version) == build
+
+
+@pytest.mark.parametrize(
+    ("version", "rocm"), [("0.5.12", None), ("0.17.0", "6.3.3"), ("0.20.6", "7.2"), ("0.32.15", "7.2.1")]
+)
+def test_rocm(version: str, rocm: str | None) -> None:
+    assert ollama.rocm_version(version) == rocm
