@@ -52,6 +52,8 @@ class Name(NamedTuple):
     """The name says that it is a GGUF repository."""
     approximated: str | None = None
     """The dynamic quantization that `quantization` stands in for."""
+    repository: str = ""
+    """The repository id as typed, without host and quantization after a colon; empty for a tag."""
 
 
 def _quant(text: str) -> tuple[str | None, str | None]:
@@ -70,7 +72,9 @@ def parse(text: str) -> Name | None:
         return None
     base = _REGISTRY.sub("", stripped)
     hub = bool(_HOST.match(base))
-    base = _HOST.sub("", base).strip("/").lower()
+    base = _HOST.sub("", base).strip("/")
+    repository = base.partition(":")[0] if "/" in base else ""
+    base = base.lower()
     quantization = approximated = None
     gguf = False
     if ("/" in base) and ":" in base:
@@ -92,7 +96,7 @@ def parse(text: str) -> Name | None:
             if match and match.start() > 0:
                 base, quantization = base[: match.start()], quant
                 break
-    return Name(stripped, base, is_tag, quantization, gguf, approximated)
+    return Name(stripped, base, is_tag, quantization, gguf, approximated, repository)
 
 
 def keys(name: Name) -> list[str]:

@@ -90,12 +90,20 @@ def load(
     parsed = parse(name)
     if parsed is None:
         raise Unusable("that is no name of a model", where=None, hint="give an Ollama tag, a repository id or a path")
-    found = _stored(parsed, wanted, kept_dtype, form, ollama_models, hub_cache)
+    from gpudoctor.fit.sources.stored import from_cache, from_store, missing_blob
+
+    if form != "safetensors" and not parsed.repository:
+        found = from_store(parsed, wanted, kept_dtype, ollama_models)
+    else:
+        found = from_cache(parsed, wanted, kept_dtype, form, hub_cache)
+        if found is None and form != "safetensors":
+            found = from_store(parsed, wanted, kept_dtype, ollama_models)
     if found is not None:
         return found
     found = from_catalogue(parsed, wanted, kept_dtype, form)
     if found is not None:
-        return found
+        lost = None if form == "safetensors" else missing_blob(parsed, ollama_models)
+        return found._replace(warnings=(lost,)) if lost else found
     if online:
         from gpudoctor.fit.sources.online import load_online
 
@@ -138,18 +146,6 @@ def _looks_local(name: str, path: Path) -> bool:
     except OSError:
         return False
     return name.startswith(("/", "./", "../", "~")) or name.lower().endswith((".gguf", ".safetensors", ".json"))
-
-
-def _stored(
-    parsed: Name,
-    quant: str | None,
-    dtype: str | None,
-    form: Form | None,
-    ollama_models: str | Path | None,
-    hub_cache: str | Path | None,
-) -> Model | None:
-    """The model from a local store, None when it is not there."""
-    return None
 
 
 def from_catalogue(parsed: Name, quant: str | None, dtype: str | None, form: Form | None) -> Model | None:
