@@ -97,7 +97,9 @@ Exit codes: 0 done, 2 not installed or no report. With --strict those of 'gpudoc
 USAGE
 }
 
+# Standard output is for what was asked for: a version, a plan, a report.
 say() { printf '%s\n' "$*"; }
+tell() { printf '%s\n' "$*" >&2; }
 note() { printf 'note: %s\n' "$*" >&2; }
 die() {
     printf 'install.sh: %s\n' "$*" >&2
@@ -350,7 +352,7 @@ install() {
         if [ "$candidates" = 'uv pipx venv' ] && [ "$one" != venv ] && ! usable "$one"; then
             continue
         fi
-        say "Installing gpudoctor $version with $one${python:+, Python $python_version at $python}"
+        tell "Installing gpudoctor $version with $one${python:+, Python $python_version at $python}"
         if "with_$one"; then
             installed=$one
             break
@@ -571,7 +573,7 @@ write_manifest() {
 
 say_path() {
     [ -z "$dry_run" ] || return 0
-    say "Installed: $command"
+    tell "Installed: $command"
     folder=$(dirname -- "$command")
     case :${PATH-}: in
         *:"$folder":*)
@@ -588,7 +590,7 @@ say_path() {
 
 uninstall() {
     if [ ! -f "$manifest" ]; then
-        say "Nothing to remove: there is no $manifest"
+        tell "Nothing to remove: there is no $manifest"
         return
     fi
     command=$(recorded command)
@@ -625,7 +627,7 @@ uninstall() {
         fi
     done
     IFS=$old_ifs
-    [ -n "$dry_run" ] || say "Removed gpudoctor: $command"
+    [ -n "$dry_run" ] || tell "Removed gpudoctor: $command"
 }
 
 # --- for machines without network -------------------------------------------------------------
@@ -661,7 +663,7 @@ os.replace(os.path.join(folder, "SHA256SUMS.new"), os.path.join(folder, "SHA256S
 PYTHON
     cp "$source/install.sh" "$source/LICENSE" "$bundle/" || die "cannot copy install.sh"
     fresh=''
-    say "Made $bundle for Python $python_version: copy it to the other machine and run ./install.sh --check there"
+    tell "Made $bundle for Python $python_version: copy it to the other machine and run ./install.sh --check there"
 }
 
 # --- the main job -----------------------------------------------------------------------------
@@ -671,15 +673,15 @@ run_check() {
         printf 'would run:%s\n' "$(quoted "$command" check "$@")"
         return
     fi
-    say
+    tell
     "$command" check "$@"
     code=$?
-    say
+    tell
     case $code in
-        0) say "gpudoctor check: exit code 0, nothing that stops this machine" ;;
-        1) say "gpudoctor check: exit code 1, see the failures above" ;;
-        3) say "gpudoctor check: exit code 3, part of this machine could not be judged" ;;
-        *) say "gpudoctor check: exit code $code, no verdict" ;;
+        0) tell "gpudoctor check: exit code 0, nothing that stops this machine" ;;
+        1) tell "gpudoctor check: exit code 1, see the failures above" ;;
+        3) tell "gpudoctor check: exit code 3, part of this machine could not be judged" ;;
+        *) tell "gpudoctor check: exit code $code, no verdict" ;;
     esac
     [ -z "$strict" ] || exit "$code"
     case $code in
