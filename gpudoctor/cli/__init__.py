@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 #: Command -> (module, what it does in one line). The function has the command's name.
 COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("gpudoctor.cli.check", "Judge this machine, or a recorded one: ready for language models or not?"),
+    "fit": ("gpudoctor.cli.fit", "Say whether a model fits before it is pulled or launched, and what does."),
     "explain": ("gpudoctor.cli.explain", "Print the manual of a check, or of the exit codes."),
     "list": ("gpudoctor.cli.list_checks", "List every check with what it says is wrong."),
     "snapshot": ("gpudoctor.cli.snapshot", "Record this machine's facts in a file, without secrets."),

@@ -1,0 +1,32 @@
+"""What several engines share: the CUDA context, choosing GPUs, and the words for a verdict."""
+
+from collections.abc import Sequence
+
+from gpudoctor.fit.hardware import Gpu
+from gpudoctor.fit.model import Model
+from gpudoctor.fit.settings import MIB
+
+#: A CUDA context with cuBLAS and loaded kernels. Measured: 309 MiB (ollama/ollama#6160), about 680 MiB on
+#: another rig (ggrun); Ollama reserves 457 MiB for it. It depends on driver, GPU and kernels.
+CONTEXT_BYTES = 450 * MIB
+CONTEXT_ERROR_BYTES = 220 * MIB
+
+
+def context_bytes(gpu: Gpu) -> int:
+    """Memory of a process's context on this GPU before it allocates anything."""
+    # A HIP context with its kernels measures about the same; nothing better is published.
+    return CONTEXT_BYTES if gpu.vendor == "nvidia" else 400 * MIB
+
+
+def weights_error(model: Model) -> float:
+    """Part by which the weights may be off: nothing for a header, little for a recomputed file."""
+    exact = model.source in ("gguf", "safetensors", "ollama store", "hub cache", "hub", "ollama registry")
+    if model.unknown:
+        return 0.05
+    return 0.002 if exact else 0.006
+
+
+def fullest(left: Sequence[int | None]) -> int | None:
+    """The least room that any used GPU has; None when it is not known."""
+    known = [value for value in left if value is not None]
+    return min(known) if known and len(known) == len(left) else None
