@@ -191,3 +191,7 @@ def gpudoctor(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subproc
         )
 
     return run
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="Rewrite the expected findings of fixtures/.")

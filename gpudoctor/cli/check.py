@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from gpudoctor.cli.failure import Failure
@@ -88,7 +89,13 @@ def load_configuration(named: Sequence[Path], no_config: bool) -> "Policy":
     home = os.environ.get("XDG_CONFIG_HOME") or Path(os.environ.get("HOME") or "/") / ".config"
     files = [] if no_config else [Path("/etc/gpudoctor/config.toml"), Path(home) / "gpudoctor" / "config.toml"]
     try:
-        return load_policy(files, named)
+        policy = load_policy(files, named)
+        # The reproducible-builds convention: judge ends of life as of that day.
+        epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+        if not epoch.isdigit():
+            return policy
+        day = datetime.datetime.fromtimestamp(int(epoch), datetime.timezone.utc).date()
+        return msgspec.structs.replace(policy, today=day.isoformat())
     except ConfigError as error:
         raise Failure(error.message, error.where, error.hint) from None
 
