@@ -79,6 +79,17 @@ def deal_in_turn(
     return layout
 
 
+def contiguous(layout: Layout, order: Sequence[int]) -> Layout:
+    """The same number of units on every GPU, but each GPU's together and GPUs in this order, the last units placed.
+
+    Ollama hands the runner only the counts (``--tensor-split 18,19``).
+    """
+    counts = [(gpu, layout.count(gpu)) for gpu in order]
+    dealt = [gpu for gpu, count in counts for _ in range(count)]
+    skipped: Layout = [None] * (len(layout) - len(dealt))
+    return skipped + [gpu for gpu in dealt]
+
+
 def pack_on_fewest(sizes: Sequence[int], room: Sequence[int], requested: int | None) -> Layout:
     """Ollama's layout since 0.11.11: the fewest GPUs that hold everything, evenly filled, the output dropped first.
 

@@ -13,7 +13,7 @@ from gpudoctor.fit.engines.common import CONTEXT_ERROR_BYTES, context_bytes, wei
 from gpudoctor.fit.engines.ollama_graph import guess, vision_graph
 from gpudoctor.fit.hardware import Hardware
 from gpudoctor.fit.model import Model
-from gpudoctor.fit.placement import Layout, deal_in_turn, pack_on_fewest, placed, span
+from gpudoctor.fit.placement import Layout, contiguous, deal_in_turn, pack_on_fewest, placed, span
 from gpudoctor.fit.prediction import Need, Prediction, Reason, Term, Verdict
 from gpudoctor.fit.settings import GIB, MIB, Settings, Version, version_tuple
 
@@ -236,7 +236,7 @@ def _static(model: Model, settings: Settings, hardware: Hardware, version: Versi
             sizes, output, room, buffer=first, reserve=max(guessed.partial, full) + MINIMUM_BYTES,
             newest_first=version >= (0, 6, 3), requested=settings.gpu_layers,
         )  # fmt: skip
-        return [None if slot is None else chosen[slot] for slot in found]
+        return contiguous([None if slot is None else chosen[slot] for slot in found], chosen)
 
     wanted = len(sizes) + 1 if settings.gpu_layers is None else min(settings.gpu_layers, len(sizes) + 1)
     by_room = sorted(range(len(hardware.gpus)), key=lambda i: -hardware.gpus[i].free_bytes)

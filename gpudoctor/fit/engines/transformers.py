@@ -19,6 +19,8 @@ NAME = "transformers"
 FORM = "safetensors"
 #: Workspace of cuBLAS and small buffers that stay allocated.
 FIXED_BYTES = round(0.05 * GIB)
+#: Prompts from which AWQ and GPTQ kernels unpack a whole matrix to 16 bit before multiplying.
+DEQUANTIZED_FROM = 1024
 #: The first version that keeps the checkpoint's dtype when none is given; older ones load float32.
 AUTO_DTYPE = (5, 0)
 
@@ -61,6 +63,8 @@ def predict(model: Model, settings: Settings, hardware: Hardware) -> Prediction:
     context, parallel = settings.context or 0, settings.parallel or 1
     prompt = min(settings.prompt_tokens or context, context) if context else settings.prompt_tokens or 0
     activation = forward_bytes(model, prompt * parallel, 1, 4 if wide else 2)
+    if prompt * parallel >= DEQUANTIZED_FROM and model.quantization.startswith(("AWQ", "GPTQ")):
+        activation += 2 * model.intermediate_size * model.hidden_size
     cached = [_cached(layer.cache.window, context) for layer in model.layers]
     before = [_cached(layer.cache.window, prompt) for layer in model.layers]
     per_token = [token_bytes(layer.cache, element) for layer in model.layers]

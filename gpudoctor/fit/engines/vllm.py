@@ -101,16 +101,17 @@ def activation_bytes(model: Model, settings: Settings, version: Version) -> int:
     """Peak of the profiling run: the larger of forward pass and sampler, since 0.6; all of it before.
 
     The sampler keeps about 9.6 fp32 copies of the logits of every sequence: 38.4 B x sequences x vocabulary, fitted on
-    H100 logs with 1024 sequences and confirmed on logs with 256. Up to 0.5 the allocator's whole pool counted, which
+    H100 logs with 1024 sequences and confirmed on logs with 256; V0 gathered the logits of several ranks and kept 32 B
+    (one log: Qwen2.5-32B on two GPUs, 0.7). Up to 0.5 the allocator's whole pool counted, which
     held the sampler's blocks twice (gemma-2-27b leaves no cache blocks at 0.7 of an L40, vllm-project/vllm#7495).
     """
     ranks = settings.tensor_parallel or 1
     tokens, sequences = settings.max_num_batched_tokens or 2048, settings.max_num_seqs or 256
     forward = sharding.forward_bytes(model, tokens, ranks)
-    per_logit = 16.0 if version >= UNSORTED else 38.4
+    per_logit = 16.0 if version >= UNSORTED else 32.0 if version < V1 and ranks > 1 else 38.4
     sampler = round(per_logit * sequences * model.vocabulary) + tokens * 2 * model.hidden_size
     text = forward + 2 * sampler if version < (0, 6) else max(forward, sampler)
-    return max(text, _vision_bytes(model, tokens)) + _split_k_bytes(model, tokens, version)
+    return max(text, _vision_bytes(model, tokens), _split_k_bytes(model, tokens, version))
 
 
 def _vision_bytes(model: Model, tokens: int) -> int:
