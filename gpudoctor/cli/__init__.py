@@ -1,8 +1,10 @@
 """The command line: one file per command, imported only when it is called."""
 
 import contextlib
+import difflib
 import importlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -59,6 +61,10 @@ def run(arguments: Sequence[str]) -> int:
 
     from gpudoctor.cli.failure import Failure, report_failure
 
+    if not arguments:
+        # A script whose arguments got lost must not take the help for a verdict.
+        run(["--help"])
+        return 2
     wants_json = _wants_json(arguments)
     try:
         result = _group().main(args=list(arguments), prog_name="gpudoctor", standalone_mode=False)
@@ -81,7 +87,10 @@ def _usage(error: Exception) -> "Failure":
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "gpudoctor"
     text = error.format_message() if hasattr(error, "format_message") else str(error)
-    return Failure(text, "command line", f"{command} --help lists what there is")
+    typed = re.fullmatch(r"No such command '(.*)'\.", text, re.DOTALL)
+    near = difflib.get_close_matches(typed[1], COMMANDS, 1) if typed else []
+    hint = f"did you mean gpudoctor {near[0]}?" if near else f"{command} --help lists what there is"
+    return Failure(text, "command line", hint)
 
 
 def _defect(error: Exception) -> "Failure":
@@ -95,8 +104,9 @@ def _defect(error: Exception) -> "Failure":
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
-    return any(a == "--json" or a == "--format=json" or (a in ("-f", "--format") and b == "json") for a, b in pairs)
+    padded = [*arguments, ""]
+    pairs = zip(padded, padded[1:], strict=False)
+    return any(a in ("--json", "--format=json", "-fjson") or (a in ("-f", "--format") and b == "json") for a, b in pairs)
 
 
 def _version() -> int:
@@ -136,7 +146,6 @@ def _group() -> Any:
         cls=LazyGroup,
         add_completion=False,
         rich_markup_mode=None,
-        no_args_is_help=True,
         epilog=_EPILOG,
         help="Preflight and diagnosis for GPU servers that run large language models. It changes nothing on the "
         "machine and asks no network.",

@@ -15,7 +15,7 @@ class Failure(Exception):
 
 def report_failure(failure: Failure, wants_json: bool) -> int:
     """Print the failure and return exit code 2."""
-    message, where, hint = (" ".join(harmless(t).split()) for t in (failure.message, failure.where, failure.hint))
+    message, where, hint = (harmless(" ".join(t.split())) for t in (failure.message, failure.where, failure.hint))
     if wants_json:
         from gpudoctor.reports.json_report import ErrorDetail, ErrorDocument, encode
 

@@ -86,7 +86,8 @@ BAD: list[tuple[list[str], str]] = [
     (["snapshot", "-o", "{dir}/no/such/s.json"], "cannot be written"),
     (["explain", "gpu.row-remap-pendin"], "did you mean gpu.row-remap-pending"),
     (["schema", "raport"], "there are"),
-    (["chek"], "--help"),
+    (["chek"], "did you mean gpudoctor check?"),
+    (["zzz"], "--help"),
 ]
 
 
