@@ -57,8 +57,12 @@ class _Run:
         self.config = dict(config)
         self.answer = ProbeAnswer(name=spec.name)
         self.left_out: list[str] = []
+        #: What the probe said of each item with a placeholder, and the items of this child that are complete.
+        self.known: dict[str, dict[str, Any]] = {}
+        self.complete: set[str] = set()
         self.started = time.monotonic()
         self.bytes = 0
+        self.overflow: str | None = None
         self.start_child()
 
     def start_child(self) -> None:
@@ -113,7 +117,10 @@ class _Run:
             self.answer.outcome = str(message["broken"])
             return
         if "start" in message:
-            self.item = message
+            # What is not said anew still holds, so that a probe need not repeat a placeholder before each call.
+            name = str(message["start"])
+            said = {key: value for key, value in message.items() if value is not None}
+            self.item = self.known[name] = {**self.known.get(name, {}), **said}
             return
         section = message.get("section")
         if not isinstance(section, str) or section not in self.spec.sections:
@@ -125,6 +132,8 @@ class _Run:
         facts = self.answer.sections.setdefault(section, {})
         if "append" in message:
             facts.setdefault(str(message.get("field")), []).append(message["append"])
+            if self.item is not None:
+                self.complete.add(str(self.item["start"]))
             self.item = None
         elif isinstance(message.get("set"), dict):
             facts.update(message["set"])
@@ -133,19 +142,26 @@ class _Run:
         """Account for a child that hung or died; True if a fresh one goes on without the item in progress."""
         item = self.item
         if item is None:
-            self._give_up(why, kind)
+            self.give_up(why, kind)
             return False
         name, doing = str(item["start"]), str(item.get("doing") or "")
         reason = f"{why} in {doing}" if doing else why
         self.answer.outcome = f"{name}: {reason}"
-        section, placeholder = item.get("section"), item.get("placeholder")
-        if section in self.spec.sections and isinstance(placeholder, dict):
-            facts = self.answer.sections.setdefault(section, {})
-            facts.setdefault(str(item.get("field")), []).append({**placeholder, "failure": reason})
-        elif section in self.spec.sections:
-            self.answer.missing[section] = (f"{name}: {reason}", kind)
+        if not self._stand_in(item, reason) and item.get("section") in self.spec.sections:
+            self.answer.missing[str(item["section"])] = (f"{name}: {reason}", kind)
         self.left_out.append(name)
-        return len(self.left_out) <= _MAX_RESTARTS
+        if len(self.left_out) <= _MAX_RESTARTS:
+            return True
+        self.give_up(f"was started {_MAX_RESTARTS + 1} times in vain", kind)
+        return False
+
+    def _stand_in(self, item: Mapping[str, Any], reason: str) -> bool:
+        section, placeholder = item.get("section"), item.get("placeholder")
+        if section not in self.spec.sections or not isinstance(placeholder, dict):
+            return False
+        facts = self.answer.sections.setdefault(str(section), {})
+        facts.setdefault(str(item.get("field")), []).append({**placeholder, "failure": reason})
+        return True
 
     def restart(self) -> None:
         """Forget lists that the fresh child will send again: only placeholders of lost items stay."""
@@ -153,24 +169,40 @@ class _Run:
             for field, value in facts.items():
                 if isinstance(value, list):
                     facts[field] = [v for v in value if isinstance(v, dict) and v.get("failure")]
+        self.complete.clear()
         self.start_child()
 
-    def _give_up(self, why: str, kind: str) -> None:
+    def give_up(self, why: str, kind: str) -> None:
+        """Say of everything that never came why it is not there."""
         self.answer.outcome = why
+        for name, item in self.known.items():
+            if name not in self.complete and name not in self.left_out:
+                self.complete.add(name)
+                self._stand_in(item, f"not reached: the {self.spec.name} probe {why}")
+        self._say_missing(why, kind)
+
+    def _say_missing(self, why: str, kind: str) -> None:
         for section in self.spec.sections:
             if section not in self.answer.sections and section not in self.answer.missing:
                 self.answer.missing[section] = (f"the {self.spec.name} probe {why}", kind)
 
     def end(self) -> ProbeAnswer:
+        """Close the account: no section stays without a word, and lists are in the order of their items."""
         if self._silent():
-            outcome = self.answer.outcome
-            self._give_up("said nothing about it" if outcome == "ok" else f"failed: {outcome}", "error")
+            self.give_up("said nothing about it" if self.answer.outcome == "ok" else self.answer.outcome, "error")
+        for facts in self.answer.sections.values():
+            for value in facts.values():
+                if isinstance(value, list) and all(isinstance(v, dict) and "index" in v for v in value):
+                    value.sort(key=lambda v: v["index"])
         self.answer.duration_s = round(time.monotonic() - self.started, 3)
         return self.answer
 
     def _silent(self) -> bool:
         known = {**self.answer.sections, **self.answer.missing}
-        return any(section not in known for section in self.spec.sections)
+        announced = {name for name, item in self.known.items() if item.get("placeholder") is not None}
+        return any(section not in known for section in self.spec.sections) or bool(
+            announced - self.complete - set(self.left_out)
+        )
 
 
 def run_probes(
@@ -244,10 +276,7 @@ def _hear(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
     try:
         run.take(data)
     except OverflowError as error:
-        run.item = None
-        run.finished = True
-        run.lost(str(error), "crashed")
-        _kill(run.process)
+        run.overflow = str(error)
 
 
 def _settled(selector: selectors.BaseSelector, run: _Run, deadline: float) -> bool:
@@ -255,21 +284,17 @@ def _settled(selector: selectors.BaseSelector, run: _Run, deadline: float) -> bo
     now = time.monotonic()
     code = run.process.poll()
     open_pipe = any(key.data is run for key in selector.get_map().values() if key.fileobj is run.process.stdout)
-    if code is not None and not open_pipe:
-        if run.finished and code == 0:
-            _forget(selector, run)
-            return True
-        if run.finished:
-            run.answer.outcome = "ended badly after its last fact"
-            _forget(selector, run)
-            return True
-        why, kind = _death(code, run.errors), "crashed"
+    out_of_time = now >= deadline
+    if run.overflow is not None:
+        why, kind = run.overflow, "crashed"
     elif run.finished and not open_pipe:
         # The facts are complete; a child that cannot end (stuck in the driver's exit path) is left behind.
         _kill(run.process)
         _forget(selector, run)
         return True
-    elif now >= deadline:
+    elif code is not None and not open_pipe:
+        why, kind = _death(code, run.errors), "crashed"
+    elif out_of_time:
         why, kind = "ran out of time (--timeout)", "timeout"
     elif now >= run.deadline():
         why, kind = f"did not answer within {run.patience:g} s", "timeout"
@@ -277,14 +302,17 @@ def _settled(selector: selectors.BaseSelector, run: _Run, deadline: float) -> bo
         return False
     _kill(run.process)
     _forget(selector, run)
-    if run.lost(why, kind) and now < deadline:
-        run.restart()
-        _watch(selector, run)
-        return False
-    if now >= deadline:
-        run.item = None
-        run.lost(why, kind)
-    return True
+    if run.overflow is not None:
+        run.give_up(why, kind)
+        return True
+    if not run.lost(why, kind):
+        return True
+    if out_of_time:
+        run.give_up(why, kind)
+        return True
+    run.restart()
+    _watch(selector, run)
+    return False
 
 
 def _death(code: int, errors: bytes) -> str:
