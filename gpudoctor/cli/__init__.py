@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -104,9 +105,8 @@ def _defect(error: Exception) -> "Failure":
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:
-    padded = [*arguments, ""]
-    pairs = zip(padded, padded[1:], strict=False)
-    return any(a in ("--json", "--format=json", "-fjson") or (a in ("-f", "--format") and b == "json") for a, b in pairs)
+    alone = {"--json", "--format=json", "-fjson"} & set(arguments)
+    return bool(alone) or any(a in ("-f", "--format") and b == "json" for a, b in pairwise(arguments))
 
 
 def _version() -> int:
