@@ -52,7 +52,8 @@ class Board:
 
     def tell(self) -> None:
         """Tell the parent what it may say of this GPU if it is never heard of again."""
-        self.out.start(self.ask.item, section="gpus", field="gpus", placeholder=self.gpu())
+        self.out.start(self.ask.item, section="gpus", field="gpus", placeholder=self.gpu(),
+                       promised=True)
 
 
 def probe(out: Reporter, root: Root) -> None:

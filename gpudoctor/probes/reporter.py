@@ -42,20 +42,24 @@ class Reporter:
         section: str | None = None,
         field: str | None = None,
         placeholder: msgspec.Struct | None = None,
+        promised: bool = False,
     ) -> None:
         """Say what comes next.
 
         Args:
-            item: Its name for people ("GPU 3"); calling again with the same name enriches the placeholder.
+            item: Its name for people ("GPU 3"). What an earlier call with this name said, and this one does not,
+                still holds.
             doing: The call in progress ("nvmlDeviceGetTemperature").
             patience: Seconds of silence after which the parent gives this item up; None for the probe's own.
             section: The section that gets the placeholder.
             field: The section's list to which it is appended.
             placeholder: What is known of the item, with a field ``failure`` for the parent to fill.
+            promised: The item will be appended in any case. If that never comes, for whatever reason, the parent
+                appends its placeholder.
         """
         self._write(
             {"start": item, "doing": doing, "patience": patience, "section": section, "field": field,
-             "placeholder": placeholder}
+             "placeholder": placeholder, "promised": promised}
         )
 
     def section(self, name: str, value: Section) -> None:

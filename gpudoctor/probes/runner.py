@@ -57,8 +57,9 @@ class _Run:
         self.config = dict(config)
         self.answer = ProbeAnswer(name=spec.name)
         self.left_out: list[str] = []
-        #: What the probe said of each item with a placeholder, and the items of this child that are complete.
+        #: What the probe said of each item, those it promised, and those of them that this child completed.
         self.known: dict[str, dict[str, Any]] = {}
+        self.expected: dict[str, None] = {}
         self.complete: set[str] = set()
         self.started = time.monotonic()
         self.bytes = 0
@@ -121,6 +122,8 @@ class _Run:
             name = str(message["start"])
             said = {key: value for key, value in message.items() if value is not None}
             self.item = self.known[name] = {**self.known.get(name, {}), **said}
+            if message.get("promised"):
+                self.expected[name] = None
             return
         section = message.get("section")
         if not isinstance(section, str) or section not in self.spec.sections:
@@ -175,11 +178,13 @@ class _Run:
     def give_up(self, why: str, kind: str) -> None:
         """Say of everything that never came why it is not there."""
         self.answer.outcome = why
-        for name, item in self.known.items():
-            if name not in self.complete and name not in self.left_out:
-                self.complete.add(name)
-                self._stand_in(item, f"not reached: the {self.spec.name} probe {why}")
+        for name in self._owed():
+            self.complete.add(name)
+            self._stand_in(self.known[name], f"not reached: the {self.spec.name} probe {why}")
         self._say_missing(why, kind)
+
+    def _owed(self) -> list[str]:
+        return [name for name in self.expected if name not in self.complete and name not in self.left_out]
 
     def _say_missing(self, why: str, kind: str) -> None:
         for section in self.spec.sections:
@@ -199,10 +204,7 @@ class _Run:
 
     def _silent(self) -> bool:
         known = {**self.answer.sections, **self.answer.missing}
-        announced = {name for name, item in self.known.items() if item.get("placeholder") is not None}
-        return any(section not in known for section in self.spec.sections) or bool(
-            announced - self.complete - set(self.left_out)
-        )
+        return any(section not in known for section in self.spec.sections) or bool(self._owed())
 
 
 def run_probes(
