@@ -77,11 +77,26 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return self.min_capability is None or compute_capability >= self.min_capability
 
 
-class ModelSupport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The first release with a class for a model architecture (`GptOssForCausalLM`)."""
+class ModelGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Architectures (`GptOssForCausalLM`) that `since` is the first release read to know.
 
-    architecture: str
+    `last_without` is the last one read before it, None where it is the release just before; what lies between is not
+    known. `or_earlier`: already in the oldest release of the table.
+    """
+
     since: str
+    architectures: tuple[str, ...]
+    confidence: Confidence
+    source: str
+    last_without: str | None = None
+    or_earlier: bool = False
+
+
+class RemovedModels(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Architectures that left, and the last release with them."""
+
+    last: str
+    architectures: tuple[str, ...]
     confidence: Confidence
     source: str
 
@@ -100,7 +115,8 @@ class VllmTable(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     releases: tuple[VllmRelease, ...]
     quantization: tuple[Quantization, ...]
     features: tuple[Feature, ...]
-    models: tuple[ModelSupport, ...]
+    models: tuple[ModelGroup, ...]
+    removed_models: tuple[RemovedModels, ...]
     rocm: Rocm
 
 
@@ -145,6 +161,30 @@ def features(version: str, kind: str) -> tuple[Feature, ...]:
     return tuple(row for row in rows if within(version, row.since, row.before))
 
 
-def model(architecture: str) -> ModelSupport | None:
+def model(architecture: str) -> ModelGroup | None:
     """Return since when an architecture is supported, None when the table does not know: that is no refusal."""
-    return next((row for row in table().models if row.architecture == architecture), None)
+    return next((row for row in table().models if architecture in row.architectures), None)
+
+
+def removed_model(architecture: str) -> RemovedModels | None:
+    """Return the last release with an architecture that left, None for one that did not."""
+    return next((row for row in table().removed_models if architecture in row.architectures), None)
+
+
+def knows_model(architecture: str, version: str) -> bool | None:
+    """Tell whether a release has a class of its own for an architecture.
+
+    None when the table does not know: an unknown architecture or release, or one between two that were read. False
+    does not rule out that Transformers runs the model for vLLM.
+    """
+    known, removed = model(architecture), removed_model(architecture)
+    if known is None or release(version) is None:
+        return None
+    if removed is not None and not within(version, None, removed.last) and not same_release(version, removed.last):
+        return False
+    if within(version, known.since, None):
+        return True
+    after_the_last_without = known.last_without is not None and within(version, known.last_without, None)
+    if after_the_last_without and known.last_without and not same_release(version, known.last_without):
+        return None
+    return None if known.or_earlier else False

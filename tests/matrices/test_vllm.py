@@ -126,8 +126,36 @@ def test_dense_mla_on_ampere_is_triton_alone() -> None:
     assert [row.name for row in rows if row.runs_on((8, 0))] == ["TRITON_MLA"]
 
 
-def test_gpt_oss_came_with_0_10_1() -> None:
+@pytest.mark.parametrize(
+    ("architecture", "version", "answer"),
+    [
+        ("GptOssForCausalLM", "0.6.6", False),
+        ("GptOssForCausalLM", "0.10.0", False),
+        ("GptOssForCausalLM", "0.10.1", True),
+        ("LlamaForCausalLM", "0.2.0", True),
+        ("MixtralForCausalLM", "0.2.3", False),
+        ("Qwen3MoeForCausalLM", "0.8.3", False),
+        ("Qwen3MoeForCausalLM", "0.8.4", True),
+        ("Gemma3ForConditionalGeneration", "0.7.3", False),
+        ("Gemma3ForConditionalGeneration", "0.8.0", True),
+        ("DeepseekV3ForCausalLM", "0.6.6", True),
+        ("Exaone4ForCausalLM", "0.10.0", True),
+        ("Qwen3NextForCausalLM", "0.10.1", False),
+        ("Qwen3NextForCausalLM", "0.10.1.1", None),
+        ("Qwen3NextForCausalLM", "0.10.2", True),
+        ("MllamaForConditionalGeneration", "0.10.2", True),
+        ("MllamaForConditionalGeneration", "0.11.0", False),
+        ("GptOssForCausalLM", "0.99.0", None),
+        ("NobodyForCausalLM", "0.33.0", None),
+    ],
+)
+def test_models_by_release(architecture: str, version: str, answer: bool | None) -> None:
+    assert vllm.knows_model(architecture, version) is answer
+
+
+def test_since_when_a_model_runs() -> None:
     row = vllm.model("GptOssForCausalLM")
     assert row is not None
-    assert row.since == "0.10.1"
+    assert (row.since, row.last_without) == ("0.10.1", None)
     assert vllm.model("NobodyForCausalLM") is None
+    assert sum(len(group.architectures) for group in vllm.table().models) == 483
