@@ -225,6 +225,15 @@ def test_no_python_names_this_distributions_package(tmp_path: Path, release: str
     assert not (tmp_path / "p").exists()
 
 
+def test_uv_brings_a_python_where_there_is_none(tmp_path: Path) -> None:
+    path = tools_only(tmp_path / "bin")
+    fake_python(tmp_path / "bin", "python3", None)
+    fake_python(tmp_path / "bin", "uv", "/somewhere/bin")
+    done = sh(SCRIPT, "--dry-run", "--method", "uv", "--prefix", tmp_path / "p", path=path)
+    assert done.returncode == 0, done.stderr
+    assert "would run: uv tool install --force --reinstall --python '>=3.10'" in done.stdout
+
+
 def test_conda_python_only_as_a_last_resort_and_said(tmp_path: Path) -> None:
     path = tools_only(tmp_path / "bin")
     fake_python(tmp_path / "conda", "python3.12", "conda 3.12 /opt/conda/bin/python3.12")
