@@ -42,7 +42,7 @@ def _cache() -> Path:
 
 
 @functools.cache
-def build(source: str, missing: tuple[str, ...] = ()) -> Path:
+def build(source: str, missing: tuple[str, ...]) -> Path:
     """Return a folder with one library, built at most once for each set of missing symbols."""
     gcc = compiler()
     if gcc is None:
