@@ -54,10 +54,10 @@ def _judge(amd: Amd, pci: Pci, host: Host | Unavailable, target: Target) -> Find
         saw("device nodes", nodes, "/dev/kfd, /dev/dri"),
     )
     if not amd.module_loaded and target.installing:
-        return noted("host", "the amdgpu driver is not installed yet for {n} AMD GPUs", n=len(gpus), evidence=seen,
+        return noted("host", "the amdgpu driver is not installed yet for {gpus}", gpus=gpus, evidence=seen,
                      fix=_install(host))
     if not amd.module_loaded:
-        return failed("host", "{n} AMD GPUs are present and the amdgpu driver is not loaded", n=len(gpus),
+        return failed("host", "the amdgpu driver is not loaded, so nothing can use {gpus}", gpus=gpus,
                       evidence=seen, fix=_install(host))
     missing = _missing(nodes)
     if missing:

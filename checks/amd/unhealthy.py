@@ -38,6 +38,9 @@ def unhealthy(amd: Amd, pci: Pci | Unavailable, host: Host | Unavailable, policy
     if why is not None:
         yield skipped("host", "nothing to judge: {reason}", reason=why)
         return
+    if not amd.module_loaded:
+        yield skipped("host", "the amdgpu driver is not loaded, so there are no figures")
+        return
     wanted = {gpu.address for gpu in compute_gpus(pci)} if isinstance(pci, Pci) else set[str]()
     judged = [gpu for gpu in amd.gpus if gpu.address in wanted]
     if not judged:

@@ -1,13 +1,13 @@
-"""PCIe access control (ACS) sends traffic between GPUs behind one switch up to the processor and back.
+"""PCIe access control (ACS) sends traffic between GPUs up to the processor and back.
 
 ## Why it matters
 With ACS request or completion redirect on, a PCIe switch may no longer pass packets from one GPU to the next. They go
 through the root complex: peer-to-peer copies run at a fraction of their speed, and on some boards NCCL hangs. Virtual
 machines need ACS, so it is not judged inside one.
 
-The rule: several GPUs, and redirect on at a switch port above one of them. A root port alone is not judged: traffic
-between GPUs on different root ports crosses the root complex anyway, and Linux switches ACS on there whenever the
-IOMMU is on. Reading the bits needs root.
+The rule: several GPUs, and redirect on at a switch port above one of them. A root port counts only while the IOMMU
+translates: traffic between GPUs on different root ports crosses the root complex anyway, and Linux switches ACS on
+there whenever there is an IOMMU. Reading the bits needs root.
 
 ## How to fix
 Switch ACS off in the firmware, or for the named ports at boot (`pci=disable_acs_redir=`). Devices behind one switch can
@@ -41,7 +41,8 @@ def acs_on(pci: Pci, host: Host | Unavailable) -> Iterator[Finding]:
     if len(gpus) < 2:
         yield skipped("host", "fewer than two GPUs", evidence=iommu)
         return
-    above = {address for gpu in gpus for address in gpu.upstream[:-1]}
+    through_root = known(pci.iommu) == "translated"
+    above = {address for gpu in gpus for address in (gpu.upstream if through_root else gpu.upstream[:-1])}
     paths_known = any(gpu.upstream for gpu in gpus)
     ports = tuple(bridge for bridge in pci.bridges if bridge.address in above or not paths_known)
     on = tuple(port.address for port in ports if known(port.acs_redirect))
@@ -53,7 +54,7 @@ def acs_on(pci: Pci, host: Host | Unavailable) -> Iterator[Finding]:
             ports=on,
             evidence=(saw("redirect on at", on, SOURCE), iommu),
             fix=(
-                step("Switch ACS off in the firmware (often under PCIe or IOMMU settings)."),
+                step("Switch ACS off in the firmware (often under PCIe or IOMMU settings), or boot with iommu=pt."),
                 step(
                     "Or switch the redirect off for these ports at boot: add pci=disable_acs_redir={list} to the "
                     "kernel's command line.",

@@ -53,9 +53,9 @@ def disk_failing(disk_health: DiskHealth | Unavailable, policy: Policy) -> Itera
 
 
 def _judge(disk: Disk, policy: Policy) -> Finding:
-    subject = f"disk:{disk.name}"
+    subject, name = f"disk:{disk.name}", f"{disk.name} {disk.model}".strip()
     if disk.failure is not None:
-        return unknown(subject, "{name} did not answer: {failure}", name=disk.name, failure=disk.failure)
+        return unknown(subject, "{name} did not answer: {failure}", name=name, failure=disk.failure)
     warning, verdict, used = known(disk.critical_warning), known(disk.smart_passed), known(disk.percentage_used)
     seen = (
         saw("critical warning", warning, SOURCE),
@@ -65,9 +65,9 @@ def _judge(disk: Disk, policy: Policy) -> Finding:
     if (warning or 0) & ~_HOT or verdict is False:
         return failed(
             subject,
-            "{name} {model} says it is failing: {reasons}",
-            name=disk.name,
-            model=disk.model,
+            "{name} says it is failing: {reasons}",
+            name=name,
+           
             reasons=_reasons(warning or 0) or ("SMART verdict",),
             evidence=seen,
             fix=(
@@ -76,14 +76,14 @@ def _judge(disk: Disk, policy: Policy) -> Finding:
             ),
         )
     if warning:
-        return warned(subject, "{name} {model} is outside its temperature limits", name=disk.name, model=disk.model,
+        return warned(subject, "{name} is outside its temperature limits", name=name,
                       evidence=seen, fix=step("Give the drive air or a heat sink; it slows down, then fails."))
     if used is not None and used >= policy["disk_wear_percent"]:
-        return warned(subject, "{name} {model} has used {used} % of its rated life", name=disk.name, model=disk.model,
+        return warned(subject, "{name} has used {used} % of its rated life", name=name,
                       used=used, evidence=seen, fix=step("Plan its replacement, and keep copies elsewhere."))
     if warning is None and verdict is None:
         return _not_told(subject, disk)
-    return passed(subject, "{name} {model} says it is well", name=disk.name, model=disk.model, evidence=seen)
+    return passed(subject, "{name} says it is well", name=name, evidence=seen)
 
 
 def _not_told(subject: str, disk: Disk) -> Finding:
