@@ -55,7 +55,7 @@ class MemoryStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class ContextRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The default context in tokens: one number, with another for gpt-oss, or by memory."""
+    """The default context in tokens: one number or by memory; gpt-oss gets no less than `gpt_oss_tokens` ever."""
 
     confidence: Confidence
     source: str

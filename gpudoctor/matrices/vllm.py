@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from gpudoctor.matrices.models import ModelGroup, RemovedModels, group_of
 from gpudoctor.matrices.table import Confidence, Table, load
 from gpudoctor.matrices.versions import same_release, within
 
@@ -77,30 +78,6 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return self.min_capability is None or compute_capability >= self.min_capability
 
 
-class ModelGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Architectures (`GptOssForCausalLM`) that `since` is the first release read to know.
-
-    `last_without` is the last one read before it, None where it is the release just before; what lies between is not
-    known. `or_earlier`: already in the oldest release of the table.
-    """
-
-    since: str
-    architectures: tuple[str, ...]
-    confidence: Confidence
-    source: str
-    last_without: str | None = None
-    or_earlier: bool = False
-
-
-class RemovedModels(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Architectures that left, and the last release with them."""
-
-    last: str
-    architectures: tuple[str, ...]
-    confidence: Confidence
-    source: str
-
-
 class Rocm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """AMD architectures of the ROCm image, and those the source can be compiled for."""
 
@@ -163,7 +140,7 @@ def features(version: str, kind: str) -> tuple[Feature, ...]:
 
 def model(architecture: str) -> ModelGroup | None:
     """Return since when an architecture is supported, None when the table does not know: that is no refusal."""
-    return next((row for row in table().models if architecture in row.architectures), None)
+    return group_of(architecture, table().models)
 
 
 def removed_model(architecture: str) -> RemovedModels | None:
@@ -180,11 +157,4 @@ def knows_model(architecture: str, version: str) -> bool | None:
     known, removed = model(architecture), removed_model(architecture)
     if known is None or release(version) is None:
         return None
-    if removed is not None and not within(version, None, removed.last) and not same_release(version, removed.last):
-        return False
-    if within(version, known.since, None):
-        return True
-    after_the_last_without = known.last_without is not None and within(version, known.last_without, None)
-    if after_the_last_without and known.last_without and not same_release(version, known.last_without):
-        return None
-    return None if known.or_earlier else False
+    return False if removed is not None and not removed.has(version) else known.has(version)
