@@ -11,7 +11,7 @@ _FAMILY = frozenset({"rtx", "gtx", "rx", "quadro", "jetson"})
 
 _JOINED = re.compile(r"(nvidia|geforce|quadro|tesla|titan|rtx|gtx|rx|radeon|instinct|jetson)(?=[a-z0-9])")
 _SUFFIX = re.compile(r"\b(\d{4})(ti|super|xtx|xt|ada|d)(?=super\b|\b)")
-_MEMORY = re.compile(r"\b(\d+)\s*(?:gib|gb|g)\b")
+_MEMORY = re.compile(r"\b(\d{1,6})\s*(?:gib|gb|g)\b", re.ASCII)
 _SXM = re.compile(r"\bsxm\d?\b")
 
 Gpu = TypeVar("Gpu")

@@ -1,5 +1,6 @@
 """PyTorch releases: CUDA, cuDNN, Python versions and GPU architectures in their wheels. Source: `pytorch.toml`."""
 
+import re
 from functools import cache
 
 import msgspec
@@ -82,5 +83,5 @@ def variant(version: str, cuda: str) -> TorchVariant | None:
 
 def cuda_of_local_version(version: str) -> str | None:
     """Return `12.4` for `2.5.1+cu124`; None without a CUDA part."""
-    digits = version.partition("+cu")[2].partition(".")[0]
-    return f"{digits[:-1]}.{digits[-1]}" if len(digits) >= 2 and digits.isdigit() else None
+    match = re.fullmatch(r"[^+]*\+cu([0-9]{1,2})([0-9])(?:\..*)?", version)
+    return f"{match[1]}.{match[2]}" if match else None

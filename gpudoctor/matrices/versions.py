@@ -27,11 +27,11 @@ def at_least(version: str, floor: str) -> bool:
 @lru_cache(maxsize=1024)
 def release(version: str) -> Version | None:
     """Return a software version in comparable form (`0.8.5.post1`, `v0.32.15`), None for what is none."""
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import Version
 
     try:
         return Version(version)
-    except InvalidVersion:
+    except ValueError:  # more than InvalidVersion: Python refuses numbers of thousands of digits
         return None
 
 
