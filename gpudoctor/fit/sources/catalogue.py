@@ -37,6 +37,9 @@ class Row(NamedTuple):
     retrieved: str
     note: str
     """Why published and recomputed parameters differ, when they do."""
+    counts: tuple[str, ...]
+    """What the published count holds besides the model: ``draft`` (multi-token prediction), ``scales`` (of FP8
+    blocks), ``output`` (a tied matrix stored a second time)."""
 
 
 class Index(NamedTuple):
@@ -84,6 +87,7 @@ def row(number: int) -> Row:
         source=table["source"],
         retrieved=str(table["retrieved"]),
         note=table.get("note", ""),
+        counts=tuple(table.get("counts", ())),
     )
 
 

@@ -14,7 +14,9 @@ _RENAMED = {
     "solar": "llama", "yi": "llama", "aquila": "llama", "mistral3_text": "mistral", "gemma3": "gemma3_text",
     "qwen2_vl": "qwen2_vl_text", "qwen2_5_vl": "qwen2_5_vl_text", "qwen3_vl": "qwen3_vl_text",
     "qwen3_vl_moe": "qwen3_vl_moe_text", "llama4": "llama4_text", "mllama": "mllama_text_model",
-    "kimi_k25": "kimi_k2", "exaone4_5": "exaone4", "internlm": "llama", "xverse": "llama",
+    "gemma3n": "gemma3n_text",
+    "gemma4": "gemma4_text", "deci": "nemotron-nas", "nemotron_nas": "nemotron-nas",
+    "exaone4_5": "exaone4", "internlm": "llama", "xverse": "llama",
 }  # fmt: skip
 
 Rule = Callable[[Facts, str], Blueprint]
@@ -30,7 +32,17 @@ def rule_for(model_type: str) -> Rule | None:
         return moe.routed
     if model_type in latent.ARCHITECTURES:
         return latent.latent
-    return None
+    from gpudoctor.fit.sources import delta, hybrid, special
+
+    if model_type == "gemma4_text":
+        from gpudoctor.fit.sources.gemma4 import gemma4
+
+        return gemma4
+    if model_type in delta.ARCHITECTURES:
+        return delta.delta
+    if model_type in hybrid.ARCHITECTURES:
+        return hybrid.hybrid
+    return special.special if model_type in special.RULES else None
 
 
 def text_part(config: Mapping[str, Any], where: str | None = None) -> tuple[Facts, str]:
@@ -61,6 +73,11 @@ def blueprint_of(config: Mapping[str, Any], where: str | None = None) -> Bluepri
     if rule is None:
         return None
     blueprint = rule(facts, model_type)
+    if "vision_config" in config or "audio_config" in config:
+        from gpudoctor.fit.sources.towers import towers_of
+
+        towers, unknown = towers_of(Facts(config, where), blueprint.hidden_size)
+        blueprint = blueprint._replace(encoders=towers, unknown=(*blueprint.unknown, *unknown))
     stored = quantization_of(config)
     if stored:
         blueprint = blueprint._replace(quantization=stored)

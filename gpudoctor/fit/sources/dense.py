@@ -66,7 +66,6 @@ STYLES: dict[str, Style] = {
     "apertus": Style("apertus", head_norm=True, gate=False),
     "helium": Style("llama", bias=False),
     "mimo": Style("qwen2", bias=True, output_bias=False),
-    "dots1": Style("dots1", head_norm=True),
     "qwen2_vl_text": Style("qwen2vl", bias=True, output_bias=False),
     "qwen2_5_vl_text": Style("qwen2vl", bias=True, output_bias=False),
     "qwen3_vl_text": Style("qwen3vl", head_norm=True),
@@ -116,4 +115,14 @@ def dense(facts: Facts, model_type: str) -> Blueprint:
         model_type=model_type,
         blocks=repeated(facts, shape, model_type, make),
         final=final,
+        draft=draft_layers(facts, shape.hidden, make(0, False)),
     )
+
+
+def draft_layers(facts: Facts, hidden: int, layer: list[Tensor]) -> list[Tensor]:
+    """Multi-token-prediction layers: a whole layer each, a projection of two states to one and three norms."""
+    tensors: list[Tensor] = []
+    for _ in range(min(16, facts.maybe("num_nextn_predict_layers", least=0) or 0)):
+        tensors += [*layer, Tensor("nextn.eh_proj", (2 * hidden, hidden), "mlp")]
+        tensors += [vector(f"nextn.{name}", hidden) for name in ("enorm", "hnorm", "shared_head_norm")]
+    return tensors

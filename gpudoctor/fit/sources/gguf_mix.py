@@ -29,6 +29,7 @@ _NARROW = {"Q2_K": "Q4_0", "Q3_K": "Q4_0", "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K
 _EIGHT_EXPERTS_Q5 = frozenset(
     ["Q2_K", "IQ3_XS", "IQ3_XXS", "Q3_K_S", "Q3_K_M", "IQ4_NL", "Q4_K_S", "Q4_K_M", "IQ3_S", "IQ3_M", "IQ4_XS"]
 )
+_DELTA = frozenset({"qwen3next", "qwen35", "qwen35moe"})
 _UNQUANTIZED = ("ffn_gate_inp", "ssm_conv1d", "ssm_a", "altup", "laurel", "per_layer_model_proj",
                 "shortconv.conv", "attn_rel_b", "position_embd", "token_types", "indexer.")  # fmt: skip
 
@@ -178,6 +179,11 @@ def tensor_type(mix: str, tensor: Tensor, layer: int, traits: Traits) -> str:
         return "BF16"
     if traits.ollama == "qwen3" and tensor.role == "attn_v":
         return "F16"
+    if traits.ollama in _DELTA and mix in ("Q4_K_M", "Q4_K_S"):
+        if tensor.role == "attn_v" or tensor.role.startswith(("ffn_down_exps", "ffn_down_shexp")):
+            return "Q6_K"
+        if tensor.part in ("recurrent", "query", "key_value", "experts", "shared_experts"):
+            return "Q4_K"
     kind = _wanted(mix, tensor, layer, traits)
     if not fits(kind, tensor.shape):
         kind = _NARROW.get(kind, "IQ4_NL" if kind.startswith("IQ") else "F16")

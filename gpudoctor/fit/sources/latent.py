@@ -3,14 +3,25 @@
 from gpudoctor.fit.model import Cache, Experts, Latent
 from gpudoctor.fit.sources.common import Shape, assemble, context_of, norms
 from gpudoctor.fit.sources.facts import Facts
-from gpudoctor.fit.sources.parts import feed_forward, latent_attention, mixture, vector
+from gpudoctor.fit.sources.parts import feed_forward, latent_attention, linear, mixture, vector
 from gpudoctor.fit.sources.tensors import Block, Blueprint, Tensor
 
 ARCHITECTURES = {
     "deepseek_v2": "deepseek2", "deepseek_v3": "deepseek2", "kimi_k2": "deepseek2", "deepseek_v32": "deepseek2",
-    "glm4_moe_lite": "deepseek2", "minicpm3": "minicpm3", "mistral4": "mistral4",
+    "glm4_moe_lite": "deepseek2", "glm_moe_dsa": "glm-dsa", "minicpm3": "minicpm3", "mistral4": "mistral4",
 }  # fmt: skip
 """GGUF's name of every architecture here, by model_type."""
+
+
+def indexer(hidden: int, query_rank: int, heads: int, head_dim: int) -> list[Tensor]:
+    """DeepSeek's sparse-attention indexer, which picks the tokens that a query looks at."""
+    return [
+        *linear("indexer.attn_q_b", query_rank, heads * head_dim, "replicated"),
+        *linear("indexer.attn_k", hidden, head_dim, "replicated"),
+        vector("indexer.k_norm", head_dim),
+        vector("indexer.k_norm.bias", head_dim),
+        *linear("indexer.proj", hidden, heads, "replicated"),
+    ]
 
 
 def latent(facts: Facts, model_type: str) -> Blueprint:
@@ -36,12 +47,15 @@ def latent(facts: Facts, model_type: str) -> Blueprint:
         context=context_of(facts),
     )
     first = (facts.maybe("first_k_dense_replace", least=0) or 0) if count else shape.layers
+    index_heads = facts.maybe("index_n_heads", least=0) or 0
+    index_dim = facts.number("index_head_dim", default=128)
     memory = Cache("latent", 1, kv_rank + rope, 0)
     selection = facts.text("topk_method") == "noaux_tc" or model_type in (
         "deepseek_v3",
         "deepseek_v32",
         "kimi_k2",
         "glm4_moe_lite",
+        "glm_moe_dsa",
     )
 
     def make(is_routed: bool) -> list[Tensor]:
@@ -49,10 +63,14 @@ def latent(facts: Facts, model_type: str) -> Blueprint:
             hidden, heads, query_rank=query_rank, kv_rank=kv_rank, nope=nope, rope=rope, value=value
         )
         tensors += norms(hidden, 2)
+        if index_heads and query_rank:
+            tensors += indexer(hidden, query_rank, index_heads, index_dim)
         if not is_routed:
             return tensors + feed_forward(hidden, shape.intermediate)
         return tensors + mixture(hidden, width, count, shared_width=shared * width, selection_bias=selection)
 
+    if not facts.maybe("index_topk"):
+        index_heads = 0
     dense = Block(tuple(make(False)), memory)
     sparse = Block(tuple(make(True)), memory, routed=True) if count else dense
     draft: list[Tensor] = []

@@ -2,6 +2,7 @@
 
 from gpudoctor.fit.model import Experts
 from gpudoctor.fit.sources.common import assemble, norms, repeated, shape_of
+from gpudoctor.fit.sources.dense import draft_layers
 from gpudoctor.fit.sources.facts import Facts
 from gpudoctor.fit.sources.parts import attention, feed_forward, mixture, vector
 from gpudoctor.fit.sources.tensors import Blueprint, Tensor
@@ -71,7 +72,9 @@ def routed(facts: Facts, model_type: str) -> Blueprint:
         )  # fmt: skip
 
     draft: list[Tensor] = []
-    if model_type in ("glm4_moe", "exaone_moe"):
+    if model_type == "exaone_moe":
+        draft = draft_layers(facts, shape.hidden, make(0, False))
+    if model_type == "glm4_moe":
         for _ in range(facts.maybe("num_nextn_predict_layers", least=0) or 0):
             draft += [*make(0, True), Tensor("nextn.eh_proj", (2 * shape.hidden, shape.hidden), "mlp")]
             draft += [vector(f"nextn.{name}", shape.hidden) for name in ("enorm", "hnorm", "shared_head_norm")]
