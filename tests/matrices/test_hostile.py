@@ -8,7 +8,7 @@ from gpudoctor.matrices import containers, cuda_driver, engines, gpus, images, o
 HUGE = "9" * 5000
 TEXT = st.one_of(
     st.text(max_size=60),
-    st.from_regex(r"v?[0-9]{1,3}(\\.[0-9]{1,3}){0,3}(\\+cu[0-9]{1,4})?", fullmatch=True),
+    st.from_regex(r"v?[0-9]{1,3}(\.[0-9]{1,3}){0,3}(\+cu[0-9]{1,4})?", fullmatch=True),
     st.sampled_from(
         [HUGE, f"{HUGE}.1", f"1+cu{HUGE}", f"v{HUGE}.0.0", f"{HUGE}gb", "1.\u0663", "2.5.1+cu\u00b2\u00b2"]
     ),
