@@ -31,6 +31,8 @@ class Row(NamedTuple):
     """Ollama tags of the same shape."""
     quantization: str
     """Of those tags."""
+    layout: str
+    """``ollama`` when Ollama quantized the files behind the tags itself."""
     sizes: dict[str, int]
     """Published bytes of the files behind a name or tag."""
     source: str
@@ -83,6 +85,7 @@ def row(number: int) -> Row:
         parameters=table.get("parameters"),
         tags=tuple(table.get("tags", ())),
         quantization=table.get("quantization", "Q4_K_M"),
+        layout=table.get("layout", ""),
         sizes=table.get("sizes", {}),
         source=table["source"],
         retrieved=str(table["retrieved"]),

@@ -163,6 +163,9 @@ def from_catalogue(parsed: Name, quant: str | None, dtype: str | None, form: For
     if blueprint is None:
         raise Unusable(f"the catalogue's row {row.name} has an architecture without a rule", where=row.name)
     tag = key in row.tags
+    made = tag and row.layout == "ollama"
+    if made and "output" in row.counts and form != "safetensors":
+        blueprint = blueprint._replace(output=(blueprint.embedding[0]._replace(role="output"),))
     assumed = []
     chosen = quant or parsed.quantization
     if form is None:
@@ -181,10 +184,10 @@ def from_catalogue(parsed: Name, quant: str | None, dtype: str | None, form: For
         chosen = row.quantization
         assumed.append(f"quantization {chosen}")
     model = build(
-        blueprint, name=parsed.text, source="catalogue", form=form, quantization=chosen, dtype=dtype, ollama=tag,
+        blueprint, name=parsed.text, source="catalogue", form=form, quantization=chosen, dtype=dtype, ollama=made,
         file_bytes=_published(row, key, chosen, form, native(blueprint)), origin=row.source, assumed=tuple(assumed),
     )  # fmt: skip
-    return remember(model, blueprint, ollama=tag, dtype=dtype)
+    return remember(model, blueprint, ollama=made, dtype=dtype)
 
 
 def _published(row: Row, key: str, quant: str, form: Form, own: str) -> int | None:
