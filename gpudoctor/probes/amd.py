@@ -3,7 +3,7 @@
 import os
 import re
 
-from gpudoctor.facts.amd import Amd, AmdGpu, AmdNode
+from gpudoctor.facts.amd import AmdGpu, AmdNode
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.probes.reporter import Reporter
 from gpudoctor.probes.root import Root
@@ -25,14 +25,13 @@ def probe(out: Reporter, root: Root) -> None:
     if not addresses and not root.exists("/dev/kfd"):
         out.unavailable("amd", "no AMD GPU on the PCI bus", "not-applicable")
         return
-    out.section(
+    # Without the list of GPUs: it would wipe what the parent noted of one that hung.
+    out.set(
         "amd",
-        Amd(
-            module_loaded=loaded,
-            module_version=root.read("/sys/module/amdgpu/version") if loaded else None,
-            nodes=tuple(read_nodes(root)),
-            rocm_version=rocm_version(root),
-        ),
+        module_loaded=loaded,
+        module_version=root.read("/sys/module/amdgpu/version") if loaded else None,
+        nodes=read_nodes(root),
+        rocm_version=rocm_version(root),
     )
     targets = gfx_targets(root)
     for address in addresses:

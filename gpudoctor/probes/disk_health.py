@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from gpudoctor.facts.base import NOT_RECORDED, Unavailable
-from gpudoctor.facts.storage import Disk, DiskHealth
+from gpudoctor.facts.storage import Disk
 from gpudoctor.probes.clock import same_kernel
 from gpudoctor.probes.command import CommandMissing, find, run
 from gpudoctor.probes.mounts import block_class
@@ -38,7 +38,7 @@ def probe(out: Reporter, root: Root) -> None:
     if os.geteuid() != 0:
         out.unavailable("disk_health", "disks answer root only", "no-permission")
         return
-    out.section("disk_health", DiskHealth())
+    out.set("disk_health")
     for name in names:
         if out.left_out(name):
             continue
@@ -92,8 +92,9 @@ def _decoded(text: str) -> dict[str, Any]:
 def parse_smartctl(known: Disk, text: str, code: int) -> Disk:
     """Read ``smartctl --json -i -H -A``. The drive's own verdict is ``smart_status``; exit bit 3 says the same."""
     answer = _decoded(text)
-    messages = [str(_table(m).get("string", "")) for m in _table(answer.get("smartctl")).get("messages", ())]
-    said = "; ".join(m for m in messages if m)[:200]
+    messages = _table(answer.get("smartctl")).get("messages")
+    texts = [str(_table(m).get("string", "")) for m in messages] if isinstance(messages, list) else []
+    said = "; ".join(text for text in texts if text)[:200]
     gap = Unavailable(said or "this disk keeps no health record", _kind(said))
     good = _table(answer.get("smart_status")).get("passed")
     log = _table(answer.get("nvme_smart_health_information_log"))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from gpudoctor.facts.base import Unavailable
-from gpudoctor.facts.storage import Storage, Volume
+from gpudoctor.facts.storage import Volume
 from gpudoctor.probes.clock import same_kernel
 from gpudoctor.probes.mounts import Mount, device_class, holding, read_mounts
 from gpudoctor.probes.reporter import Reporter
@@ -24,7 +24,7 @@ _STAT_UNKNOWN = Unavailable("the files are another machine's record; sizes are n
 
 def probe(out: Reporter, root: Root) -> None:
     """Fill ``storage``, one volume after the other."""
-    out.section("storage", Storage())
+    out.set("storage")  # no list: that would wipe what the parent noted of a volume that hung
     mounts = read_mounts(root)
     seen: set[str] = set()
     for purpose, path, named in candidates(root, os.environ if root.live else {}):
@@ -136,14 +136,14 @@ def measured(root: Root, mounts: list[Mount], purpose: str, path: str) -> Volume
     real = root.path(path)
     if root.live:
         real = type(real)(os.path.realpath(real))
-    while not os.path.lexists(real) and real.parent != real:
-        real = real.parent
-    inside = "/" + os.path.relpath(real, root.prefix) if not root.live else str(real)
+    inside = str(real) if root.live else "/" + os.path.relpath(real, root.prefix)
     found = volume(root, mounts, purpose, os.path.normpath(inside))
     facts = {name: getattr(found, name) for name in found.__struct_fields__} | {"path": path}
     if not same_kernel(root):
         unknown = dict.fromkeys(("total_bytes", "free_bytes", "inodes_total", "inodes_free"), _STAT_UNKNOWN)
         return Volume(**facts | unknown)
+    while not os.path.lexists(real) and real.parent != real:
+        real = real.parent
     try:
         try:
             status = os.statvfs(real)
