@@ -61,6 +61,7 @@ class _Run:
         self.known: dict[str, dict[str, Any]] = {}
         self.expected: dict[str, None] = {}
         self.complete: set[str] = set()
+        self.stand_ins: list[tuple[str, str, dict[str, Any]]] = []
         self.started = time.monotonic()
         self.bytes = 0
         self.overflow: str | None = None
@@ -134,7 +135,7 @@ class _Run:
         self.answer.missing.pop(section, None)
         facts = self.answer.sections.setdefault(section, {})
         if "append" in message:
-            facts.setdefault(str(message.get("field")), []).append(message["append"])
+            self._put(section, str(message.get("field")), message["append"])
             if self.item is not None:
                 self.complete.add(str(self.item["start"]))
             self.item = None
@@ -162,16 +163,21 @@ class _Run:
         section, placeholder = item.get("section"), item.get("placeholder")
         if section not in self.spec.sections or not isinstance(placeholder, dict):
             return False
-        facts = self.answer.sections.setdefault(str(section), {})
-        facts.setdefault(str(item.get("field")), []).append({**placeholder, "failure": reason})
+        self.stand_ins.append((str(section), str(item.get("field")), {**placeholder, "failure": reason}))
+        self._put(*self.stand_ins[-1])
         return True
+
+    def _put(self, section: str, field: str, value: Any) -> None:
+        self.answer.sections.setdefault(section, {}).setdefault(field, []).append(value)
 
     def restart(self) -> None:
         """Forget lists that the fresh child will send again: only placeholders of lost items stay."""
         for facts in self.answer.sections.values():
-            for field, value in facts.items():
+            for value in facts.values():
                 if isinstance(value, list):
-                    facts[field] = [v for v in value if isinstance(v, dict) and v.get("failure")]
+                    value.clear()
+        for section, field, placeholder in self.stand_ins:
+            self._put(section, field, placeholder)
         self.complete.clear()
         self.start_child()
 
@@ -245,6 +251,7 @@ def run_probes(
         except BaseException:
             for run in waiting:
                 _kill(run.process)
+                _forget(selector, run)
             raise
     return [run.end() for run in runs]
 
