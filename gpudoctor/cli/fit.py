@@ -1,6 +1,7 @@
 """``gpudoctor fit``: will this model fit, before anything is pulled or launched."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,8 +9,9 @@ import typer
 from gpudoctor.fit.settings import ENGINES, Settings, tokens
 
 if TYPE_CHECKING:
-    from gpudoctor.fit.answer import Question
+    from gpudoctor.facts.snapshot import Snapshot
     from gpudoctor.fit.hardware import Hardware
+    from gpudoctor.fit.question import Question
 
 
 def fit(
@@ -45,6 +47,9 @@ def fit(
     enforce_eager: Annotated[bool, typer.Option("--enforce-eager", help="No CUDA graphs.")] = False,
     max_num_batched_tokens: Annotated[int | None, typer.Option(min=1, max=2**20)] = None,
     contexts: Annotated[str | None, typer.Option(metavar="32k,65k", help="A table over these contexts.")] = None,
+    max_context: Annotated[bool, typer.Option("--max-context", help="The largest context that fits.")] = False,
+    max_parallel: Annotated[bool, typer.Option("--max-parallel", help="The most requests at once that fit.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show the arithmetic and its sources.")] = False,
     ollama_models: Annotated[str | None, typer.Option(metavar="DIR", envvar="OLLAMA_MODELS")] = None,
     online: Annotated[bool, typer.Option("--online", help="Ask the hub or registry for headers.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
@@ -57,28 +62,62 @@ def fit(
 
     try:
         settings = Settings(
-            engine=_engine(engine), version=engine_version, quant=quant, dtype=dtype, context=_context(context),
-            parallel=parallel, max_num_seqs=max_num_seqs, prompt_tokens=prompt_tokens, kv_cache_type=kv_cache_type,
-            flash_attention=flash_attention, batch=batch, ubatch=ubatch, gpu_layers=gpu_layers, cpu_moe=cpu_moe,
-            allow_partial=allow_partial, tensor_parallel=tensor_parallel, pipeline_parallel=pipeline_parallel,
+            engine=_engine(engine), version=engine_version, quant=quant, dtype=dtype,
+            context=0 if max_context else _context(context), parallel=parallel, max_num_seqs=max_num_seqs,
+            prompt_tokens=prompt_tokens, kv_cache_type=kv_cache_type, flash_attention=flash_attention, batch=batch,
+            ubatch=ubatch, gpu_layers=gpu_layers, cpu_moe=cpu_moe, allow_partial=allow_partial,
+            tensor_parallel=tensor_parallel, pipeline_parallel=pipeline_parallel,
             gpu_memory_utilization=gpu_memory_utilization, enforce_eager=enforce_eager,
             max_num_batched_tokens=max_num_batched_tokens,
         )  # fmt: skip
-        machine = _hardware(hardware, free, host_memory, link, driver, gpus, snapshot)
+        _agree(settings, max_context and context is not None, max_parallel and parallel is not None)
+        wanted = [tokens(part) for part in contexts.split(",")] if contexts else []
+        if len(wanted) > _MOST_CONTEXTS:
+            raise Unusable(f"--contexts lists {len(wanted)} lengths", hint=f"at most {_MOST_CONTEXTS}")
+        machine = _hardware(hardware, free, host_memory, link, driver, gpus, snapshot, quiet=json)
         question = _question(model, settings, machine, online, ollama_models)
         from gpudoctor.fit.answer import answer
-        from gpudoctor.fit.document import document, exit_code
 
-        answered = answer(question, tuple(tokens(part) for part in contexts.split(",")) if contexts else ())
+        answered = answer(question, tuple(wanted))
+        if max_parallel and answered.limits.max_parallel:
+            answered = answer(_with_parallel(question, answered.limits.max_parallel), tuple(wanted))
     except Unusable as problem:
         from gpudoctor.cli.failure import Failure
 
         raise Failure(problem.message, problem.where or "", problem.hint or "") from None
+    from gpudoctor.reports.fit_document import document, exit_code
+
     if json:
         from json import dumps
 
         sys.stdout.write(dumps(document(answered), indent=1, allow_nan=False) + "\n")
+    else:
+        from gpudoctor.reports.fit_console import render
+
+        sys.stdout.write(render(answered, explain=explain))
     return exit_code(answered)
+
+
+_MOST_CONTEXTS = 64
+
+
+def _agree(settings: Settings, two_contexts: bool, two_parallels: bool) -> None:
+    """Refuse flags that contradict each other."""
+    from gpudoctor.fit.model import Unusable
+
+    if two_contexts or two_parallels:
+        flag = "context" if two_contexts else "parallel"
+        raise Unusable(f"--max-{flag} asks for the largest, --{flag} names one", hint="choose one")
+    if settings.cpu_moe and settings.engine in ("vllm", "sglang", "tgi", "transformers"):
+        raise Unusable(f"{settings.engine} has no --cpu-moe", hint="llama.cpp places experts on the CPU")
+    if settings.gpu_layers is not None and settings.engine in ("vllm", "sglang", "tgi"):
+        raise Unusable(f"{settings.engine} places no layers on the CPU", hint="--gpu-layers is for llama.cpp")
+    if settings.prompt_tokens and settings.context and settings.prompt_tokens > settings.context:
+        raise Unusable("--prompt-tokens is more than --context", hint="the prompt is part of the context")
+
+
+def _with_parallel(question: "Question", parallel: int) -> "Question":
+    return question._replace(settings=question.settings._replace(parallel=parallel))
 
 
 def _engine(name: str | None) -> str | None:
@@ -103,30 +142,85 @@ def _hardware(
     driver: str | None,
     gpus: str | None,
     snapshot: str | None,
+    quiet: bool,
 ) -> "Hardware":
+    """The GPUs to judge on: named, recorded, or this machine's."""
     from gpudoctor.fit.hardware import Hardware, named
+    from gpudoctor.fit.model import Unusable
     from gpudoctor.fit.settings import size
 
+    if link not in (None, "nvlink", "pcie"):
+        raise Unusable(f"{str(link)[:20]!r} is no link", where="--link", hint="nvlink or pcie")
+    memory = size(host_memory) if host_memory else None
     if hardware is not None:
+        if gpus is not None or snapshot is not None:
+            other = "--gpus" if gpus is not None else "--snapshot"
+            raise Unusable(f"--hardware names GPUs, {other} a machine's", hint="choose one")
         found, assumed = named(hardware, free)
-        memory = size(host_memory) if host_memory else None
         return Hardware(found, memory, memory, driver=driver, link=link, assumed=assumed)
-    return Hardware(())
+    if free is not None:
+        raise Unusable("--free is for GPUs named with --hardware", hint="a machine's free memory is read")
+    from gpudoctor.cli.check import parse_gpus
+
+    wanted = parse_gpus(gpus)
+    if snapshot is None and not _gpu_seen():
+        if wanted:
+            raise Unusable("this machine has no GPU", where="--gpus", hint='--hardware "2x RTX 4090" names others')
+        return Hardware((), memory, memory, driver=driver, link=link)
+    from gpudoctor.fit.machine import SECTIONS, hardware_of
+
+    machine = hardware_of(_recorded(snapshot) if snapshot else _taken(SECTIONS, quiet), wanted)
+    if memory is not None:
+        machine = machine._replace(host_total_bytes=memory, host_free_bytes=memory)
+    return machine._replace(driver=driver or machine.driver, link=link)
+
+
+def _gpu_seen() -> bool:
+    """Whether looking closer is worth a probe: a driver's device, or WSL's."""
+    names = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg", "/proc/driver/nvidia/version", "/dev/nvmap")
+    return any(Path(name).exists() for name in names)
+
+
+def _recorded(name: str) -> "Snapshot":
+    from gpudoctor.facts.snapshot import SnapshotError, read_snapshot
+    from gpudoctor.fit.model import Unusable
+
+    try:
+        return read_snapshot(Path(name))
+    except SnapshotError as error:
+        raise Unusable(str(error), hint="record one with gpudoctor snapshot -o FILE") from None
+
+
+def _taken(sections: frozenset[str], quiet: bool) -> "Snapshot":
+    from gpudoctor.cli.progress import progress_line
+    from gpudoctor.probes.take import take_snapshot
+
+    with progress_line(sys.stderr, enabled=not quiet) as progress:
+        return take_snapshot(timeout=20.0, sections=sections, progress=progress)
 
 
 def _question(
     name: str, settings: Settings, machine: "Hardware", online: bool, ollama_models: str | None
 ) -> "Question":
+    """Load the model and fill in the engine and its version."""
     from gpudoctor.fit import sources
-    from gpudoctor.fit.answer import Question
     from gpudoctor.fit.engines import engine
+    from gpudoctor.fit.question import Question
+    from gpudoctor.fit.rules import newest
 
     form = engine(settings.engine).FORM if settings.engine else None
     model = sources.load(
         name, quant=settings.quant, dtype=settings.dtype, form=form, online=online, ollama_models=ollama_models
     )
-    chosen = settings.engine or default_engine(model.form, model.source)
-    return Question(model, settings._replace(engine=chosen), machine)
+    assumed = []
+    if settings.engine is None:
+        settings = settings._replace(engine=default_engine(model.form, model.source))
+        assumed.append(f"engine {settings.engine}")
+    if settings.version is None:
+        version = newest(settings.engine or "")
+        settings = settings._replace(version=version)
+        assumed.append(f"engine version {version or 'newest'}")
+    return Question(model, settings, machine, tuple(assumed))
 
 
 def default_engine(form: str, source: str) -> str:

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from gpudoctor.fit.answer import Answer
-from gpudoctor.fit.prediction import Need, Prediction
+from gpudoctor.fit.launch import launch
+from gpudoctor.fit.prediction import Need, Prediction, Reason
+from gpudoctor.fit.question import Advice, Answer, Row
 
 EXIT_CODES = {"fits": 0, "partial": 1, "does-not-fit": 1, "cannot-run": 1, "unknown": 3}
 
@@ -75,11 +76,11 @@ def document(answer: Answer) -> dict[str, Any]:
         "error_bytes": list(prediction.error),
         "margin_bytes": prediction.margin_bytes if required else None,
         "if_stopped": _stopped(answer),
-        "contexts": [_row(answer, context, row) for context, row in answer.contexts],
-        "speed": None,
-        "findings": [],
-        "advice": [],
-        "launch": None,
+        "contexts": [_row(row) for row in answer.contexts],
+        "speed": _speed(answer),
+        "findings": [finding(reason) for reason in answer.reasons],
+        "advice": [_advice(option) for option in answer.advice],
+        "launch": _launch(answer),
     }
 
 
@@ -108,14 +109,58 @@ def _stopped(answer: Answer) -> dict[str, Any] | None:
     return {"verdict": answer.if_stopped.verdict, "processes": holders}
 
 
-def _row(answer: Answer, context: int, prediction: Prediction) -> dict[str, Any]:
+def _speed(answer: Answer) -> dict[str, Any] | None:
+    if answer.decode_tokens_per_s is None:
+        return None
+    return {"decode_tokens_per_s": answer.decode_tokens_per_s, "basis": answer.speed_basis}
+
+
+def _advice(option: Advice) -> dict[str, Any]:
+    from gpudoctor.reports.words import fill
+
+    return {"text": fill(option.text, option.params), "change": option.change}
+
+
+def _launch(answer: Answer) -> dict[str, str] | None:
+    if not answer.question.hardware.gpus or answer.prediction.verdict not in ("fits", "partial"):
+        return None
+    lines = launch(answer.question, answer.prediction)
+    return {"command": lines.command, "compose": lines.compose}
+
+
+def finding(reason: Reason) -> dict[str, Any]:
+    """Put one reason into words, in the shape that findings have everywhere."""
+    from gpudoctor.reports.words import fill
+
+    return {
+        "id": reason.check,
+        "status": reason.status,
+        "subject": reason.subject,
+        "message": fill(reason.message, reason.params),
+        "params": reason.params,
+        "evidence": [{"what": what, "value": value, "source": source} for what, value, source in reason.evidence],
+        "fix": [
+            {"text": fill(text, reason.params), "command": command and fill(command, reason.params), "risk": None}
+            for text, command in reason.steps
+        ],
+        "location": None,
+        "explains": [],
+        "caused_by": None,
+        "accepted": None,
+        "links": list(reason.links),
+        "duration_s": 0.0,
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    prediction = row.prediction
     totals = [need.least for need in prediction.gpus]
     required = None if None in totals else sum(total or 0 for total in totals)
     return {
-        "context": context,
+        "context": row.context,
         "verdict": prediction.verdict,
         "required_bytes": required,
         "kv_cache_bytes": prediction.kv_needed_bytes,
         "left_bytes": prediction.margin_bytes,
-        "decode_tokens_per_s": None,
+        "decode_tokens_per_s": row.decode_tokens_per_s,
     }

@@ -1,0 +1,175 @@
+"""What to know beside the verdict: links, host memory, disk, who holds the GPUs, defaults that surprise."""
+
+from gpudoctor.fit.engines.common import context_bytes
+from gpudoctor.fit.hardware import Hardware
+from gpudoctor.fit.prediction import Prediction, Reason
+from gpudoctor.fit.question import Limits, Question
+from gpudoctor.fit.settings import GIB
+
+#: Sequential reading by class of device in bytes per second: what a load can reach, not the data sheet.
+READ_BYTES_PER_S = {"nvme": 2.5e9, "ssd": 0.5e9, "hdd": 0.15e9, "network": 0.11e9, "memory": 8e9}
+
+
+def notes(question: Question, prediction: Prediction, limits: Limits) -> tuple[Reason, ...]:
+    """Everything worth saying about this answer that does not decide it."""
+    found: list[Reason] = []
+    found += _files(question)
+    found += _holders(question.hardware)
+    found += _links(question, prediction)
+    found += _host(question, prediction)
+    found += _disk(question)
+    found += _context(question, prediction, limits)
+    found += _outside(question, prediction)
+    return tuple(found)
+
+
+def _files(question: Question) -> list[Reason]:
+    return [
+        Reason("model.files-broken", "warn", "{warning}", {"warning": warning},
+               (("Download the missing or short files again", None),), subject=f"file:{question.model.name}")
+        for warning in question.model.warnings
+    ]  # fmt: skip
+
+
+def _holders(hardware: Hardware) -> list[Reason]:
+    found = []
+    for gpu in hardware.gpus:
+        held = gpu.usable_bytes - gpu.free_bytes
+        if not hardware.live or held < GIB // 4:
+            continue
+        names = [f"{holder.name} (pid {holder.pid})" for holder in gpu.holders]
+        found.append(
+            Reason(
+                "gpu.memory-in-use", "info", "{held:bytes} of GPU {gpu} are taken: {names}",
+                {"gpu": gpu.number, "held": held, "names": ", ".join(names) or "by processes that cannot be seen"},
+                subject=f"gpu:{gpu.number}",
+            )
+        )  # fmt: skip
+    return found
+
+
+def _links(question: Question, prediction: Prediction) -> list[Reason]:
+    ranks = prediction.settings.tensor_parallel or 1
+    hardware = question.hardware
+    gpus = hardware.gpus[: ranks * (prediction.settings.pipeline_parallel or 1)]
+    if ranks < 2 or question.settings.engine not in ("vllm", "sglang", "tgi") or len(gpus) < 2:
+        return []
+    found: list[Reason] = []
+    chosen = {gpu.number for gpu in gpus}
+    if all(gpu.peers is not None for gpu in gpus):
+        apart = [gpu.number for gpu in gpus if not chosen - {gpu.number} <= set(gpu.peers or ())]
+        message = "the tensor-parallel GPUs {chosen} are joined by NVLink"
+        if apart:
+            message = "GPU {apart} has no active NVLink to the others of {chosen}: tensor parallel runs over PCIe"
+        others = sorted({peer for gpu in gpus for peer in gpu.peers or ()} - chosen)
+        found.append(
+            Reason("gpu.no-nvlink" if apart else "gpu.nvlink", "info", message,
+                   {"chosen": _list(sorted(chosen)), "apart": _list(apart), "others": _list(others)})
+        )  # fmt: skip
+    elif hardware.link == "pcie" or (hardware.link is None and not all(gpu.nvlink for gpu in gpus)):
+        found.append(
+            Reason("gpu.no-nvlink", "info", "no NVLink between {count} x {name}: tensor parallel runs over PCIe",
+                   {"count": len(gpus), "name": gpus[0].name})
+        )  # fmt: skip
+    if len({gpu.numa_node for gpu in gpus if gpu.numa_node is not None}) > 1:
+        found.append(
+            Reason("gpu.far-apart", "info", "the tensor-parallel GPUs {chosen} belong to several CPU sockets",
+                   {"chosen": _list(sorted(chosen))})
+        )  # fmt: skip
+    sizes = {round(gpu.total_bytes / GIB) for gpu in gpus}
+    if len(sizes) > 1:
+        found.append(
+            Reason("gpu.mixed-kinds", "warn", "tensor parallel gives every GPU an equal part: the smallest decides", {},
+                   (("Use equal GPUs for one model, or layer split (Ollama, llama.cpp)", None),))
+        )  # fmt: skip
+    return found
+
+
+def _host(question: Question, prediction: Prediction) -> list[Reason]:
+    have, need = question.hardware.host_free_bytes, prediction.host_bytes
+    if have is None or need is None or need <= have:
+        return []
+    status = "fail" if prediction.cpu_weights_bytes else "warn"
+    return [
+        Reason(
+            "host.ram-short", status, "loading needs {need:bytes} of host memory, {have:bytes} are free",  # type: ignore[arg-type]
+            {"need": need, "have": have},
+            (("Free host memory or add swap before loading; keep more of the model on the GPUs", None),),
+        )
+    ]  # fmt: skip
+
+
+def _disk(question: Question) -> list[Reason]:
+    model, hardware = question.model, question.hardware
+    size = model.file_bytes or model.weights_bytes
+    found: list[Reason] = []
+    if hardware.disk_free_bytes is not None and not model.local and size > hardware.disk_free_bytes:
+        found.append(
+            Reason(
+                "host.disk-short", "fail", "the model takes {size:bytes}, {path} has {free:bytes} left",
+                {"size": size, "free": hardware.disk_free_bytes, "path": hardware.disk_path},
+                (("Free space, or put the model store on another disk (OLLAMA_MODELS, HF_HOME)", None),),
+            )
+        )  # fmt: skip
+    rate = READ_BYTES_PER_S.get(hardware.disk_kind or "")
+    if rate is not None and hardware.disk_kind in ("hdd", "network", "ssd"):
+        found.append(
+            Reason(
+                "host.disk-slow", "info", "reading {size:bytes} from {kind} takes about {time:seconds} at every start",
+                {"size": size, "kind": hardware.disk_kind, "time": size / rate},
+                (("A local NVMe disk reads it in about {nvme:seconds}", None),),
+            )._replace(
+                params={"size": size, "kind": hardware.disk_kind, "time": size / rate,
+                        "nvme": size / READ_BYTES_PER_S["nvme"]}
+            )
+        )  # fmt: skip
+    return found
+
+
+def _context(question: Question, prediction: Prediction, limits: Limits) -> list[Reason]:
+    context, most = prediction.settings.context or 0, limits.max_context
+    maximum = question.model.context_maximum
+    if question.settings.engine != "ollama" or question.settings.context is not None or not most or not maximum:
+        return []
+    if context >= maximum or most <= context:
+        return []
+    return [
+        Reason(
+            "serving.context-default", "info",
+            "Ollama would serve {context} tokens; the model can do {maximum} and {most} fit",
+            {"context": context, "maximum": maximum, "most": most},
+            (("Set the context that fits", "OLLAMA_CONTEXT_LENGTH={most}"),),
+        )
+    ]  # fmt: skip
+
+
+def _outside(question: Question, prediction: Prediction) -> list[Reason]:
+    share = prediction.settings.gpu_memory_utilization
+    if question.settings.engine != "vllm" or share is None:
+        return []
+    found = []
+    for gpu, need in zip(question.hardware.gpus, prediction.gpus, strict=True):
+        taken = need.total
+        if not taken:
+            continue
+        outside = gpu.usable_bytes - (-(-int(gpu.usable_bytes * share * 1000) // 1000))
+        rest = taken - int(gpu.usable_bytes * share)
+        held = gpu.usable_bytes - gpu.free_bytes if question.hardware.live else 0
+        if rest + held > outside and share > 0.9:
+            found.append(
+                Reason(
+                    "model.too-big", "warn",
+                    "a share of {share} leaves {outside:bytes} of GPU {gpu}; the CUDA context, graphs and other "
+                    "processes want {rest:bytes}",
+                    {"share": share, "outside": outside, "gpu": gpu.number, "rest": rest + held},
+                    (("Lower --gpu-memory-utilization to {lower}", None),), subject=f"gpu:{gpu.number}",
+                )
+            )  # fmt: skip
+            lower = int(100 * (gpu.usable_bytes - rest - held - context_bytes(gpu) // 4) / gpu.usable_bytes) / 100
+            found[-1].params["lower"] = lower
+            break
+    return found
+
+
+def _list(numbers: list[int]) -> str:
+    return ",".join(map(str, numbers)) or "none"

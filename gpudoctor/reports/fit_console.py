@@ -1,0 +1,138 @@
+"""`gpudoctor fit` for people: a table for each GPU, one verdict line, what to know and what else would fit.
+
+Plain ASCII without any library: it must look the same in every console and start at once.
+"""
+
+from collections.abc import Iterator
+
+from gpudoctor.fit.launch import launch
+from gpudoctor.fit.question import Answer
+from gpudoctor.reports.fit_document import finding
+from gpudoctor.reports.words import fill, harmless, size
+
+_VERDICT = {
+    "fits": "FITS",
+    "partial": "PARTLY ON THE CPU",
+    "does-not-fit": "DOES NOT FIT",
+    "cannot-run": "CANNOT RUN",
+    "unknown": "UNKNOWN",
+}
+_LABEL = {"fail": "FAIL", "warn": "WARN", "unknown": "UNKNOWN", "info": "note"}
+
+
+def render(answer: Answer, *, explain: bool = False) -> str:
+    """Return the whole report with a final newline."""
+    lines = [*_head(answer), "", *_table(answer), "", *_verdict(answer), *_findings(answer)]
+    if answer.contexts:
+        lines += ["", *_contexts(answer)]
+    if answer.advice:
+        lines += ["", "  what else fits" if answer.prediction.verdict == "fits" else "  what does fit"]
+        lines += [f"    - {harmless(fill(option.text, option.params))}" for option in answer.advice]
+    if explain:
+        lines += ["", *_arithmetic(answer)]
+    if answer.question.hardware.gpus and answer.prediction.verdict in ("fits", "partial"):
+        lines += ["", f"  launch   {harmless(launch(answer.question, answer.prediction).command)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _head(answer: Answer) -> Iterator[str]:
+    model, settings = answer.question.model, answer.prediction.settings
+    kind = "MoE, " if model.experts else ""
+    parameters = f"{model.parameters / 1e9:.1f}B parameters, " if model.parameters else ""
+    yield harmless(
+        f"{model.name}  {kind}{len(model.layers)} layers, {parameters}{model.quantization}, "
+        f"{size(model.weights_bytes)}  ({model.source})"
+    )
+    version = answer.question.settings.version
+    parts = [f"engine {answer.question.settings.engine}{' ' + version if version else ''}"]
+    parts += [f"context {settings.context}", f"parallel {settings.parallel}"]
+    parts.append(f"KV {settings.kv_cache_type}")
+    if (settings.tensor_parallel or 1) * (settings.pipeline_parallel or 1) > 1:
+        parts.append(f"TP {settings.tensor_parallel} x PP {settings.pipeline_parallel}")
+    if settings.gpu_memory_utilization:
+        parts.append(f"share {settings.gpu_memory_utilization:g}")
+    yield harmless("   ".join(parts))
+    if answer.assumed:
+        yield harmless("assumed: " + "; ".join(answer.assumed))
+
+
+def _table(answer: Answer) -> Iterator[str]:
+    gpus = answer.question.hardware.gpus
+    if not gpus:
+        yield '  no GPU was found here: --hardware "2x RTX 4090" judges on GPUs by name'
+        return
+    width = max(len(gpu.name) for gpu in gpus)
+    columns = ("free", "weights", "KV cache", "compute", "overhead", "needed", "left")
+    yield f"  GPU  {'name':{width}}" + "".join(f"{column:>11}" for column in columns) + "  layers"
+    for gpu, need in zip(gpus, answer.prediction.gpus, strict=True):
+        total = need.total
+        left = None if total is None else gpu.free_bytes - total
+        values = (gpu.free_bytes, need.weights, need.kv_cache, need.compute, need.overhead, total, left)
+        cells = "".join(f"{_short(value):>11}" for value in values)
+        span = f"  {need.layers[0]}-{need.layers[1]}" if need.layers else ""
+        yield harmless(f"  {gpu.number:>3}  {gpu.name:{width}}{cells}{span}")
+    host, have = answer.prediction.host_bytes, answer.question.hardware.host_free_bytes
+    if host:
+        there = f"{size(have)} free" if have is not None else "not judged: host memory was not given"
+        yield f"  host memory needs {size(host)}, {there}"
+
+
+def _short(value: int | None) -> str:
+    return "?" if value is None else "-" if value == 0 else size(value)
+
+
+def _verdict(answer: Answer) -> Iterator[str]:
+    prediction = answer.prediction
+    words = []
+    if prediction.layers_total and prediction.layers_on_gpu is not None:
+        words.append(f"{prediction.layers_on_gpu} of {prediction.layers_total} layers on the GPU")
+    if prediction.kv_tokens and prediction.layers_total is None:
+        words.append(f"room for {prediction.kv_tokens} tokens")
+    if prediction.max_concurrency and prediction.layers_total is None:
+        words.append(f"{prediction.max_concurrency:.1f} requests of this length at once")
+    margin = prediction.margin_bytes
+    if margin is not None and prediction.verdict in ("fits", "partial"):
+        words.append(f"{size(margin)} left on the fullest GPU")
+    elif margin is not None and margin < 0 and prediction.verdict == "does-not-fit":
+        words.append(f"{size(-margin)} are missing")
+    low, high = prediction.error
+    words.append(f"error -{size(low)} / +{size(high)}")
+    yield f"{_VERDICT[prediction.verdict]}  " + ", ".join(words)
+    limits = answer.limits
+    if limits.max_context is not None and prediction.verdict != "cannot-run":
+        yield f"  largest context {limits.max_context}, most requests at once {limits.max_parallel}"
+    if answer.decode_tokens_per_s is not None and prediction.verdict in ("fits", "partial"):
+        yield harmless(f"  about {answer.decode_tokens_per_s:g} tokens/s: {answer.speed_basis}")
+    if prediction.message:
+        yield harmless(f"  it would print: {prediction.message}")
+    if answer.if_stopped is not None:
+        yield f"  if the processes on these GPUs were stopped: {_VERDICT[answer.if_stopped.verdict]}"
+
+
+def _findings(answer: Answer) -> Iterator[str]:
+    for reason in answer.reasons:
+        shown = finding(reason)
+        yield harmless(f"  {_LABEL[reason.status]:8} {shown['message']}  [{reason.check}]")
+        for step in shown["fix"]:
+            command = f": {step['command']}" if step["command"] else ""
+            yield harmless(f"           -> {step['text']}{command}")
+
+
+def _contexts(answer: Answer) -> Iterator[str]:
+    yield f"  {'context':>9}{'verdict':>15}{'needed':>12}{'KV cache':>12}{'left':>12}{'tokens/s':>10}"
+    for row in answer.contexts:
+        totals = [need.least for need in row.prediction.gpus]
+        needed = None if None in totals else sum(total or 0 for total in totals)
+        margin = row.prediction.margin_bytes
+        left = "?" if margin is None else ("-" + size(-margin) if margin < 0 else size(margin))
+        speed = "?" if row.decode_tokens_per_s is None else f"{row.decode_tokens_per_s:g}"
+        yield (
+            f"  {row.context:>9}{row.prediction.verdict:>15}{_short(needed):>12}"
+            f"{_short(row.prediction.kv_needed_bytes):>12}{left:>12}{speed:>10}"
+        )
+
+
+def _arithmetic(answer: Answer) -> Iterator[str]:
+    yield "  the arithmetic"
+    for term in answer.prediction.terms:
+        yield harmless(f"    {term.what:32}{_short(term.value_bytes):>12}  {term.formula}  [{term.source}]")
