@@ -504,11 +504,53 @@ make_venv() {
         pip_entry=$env_folder/lib/python$python_version/site-packages/pip
         return
     fi
+    if [ -z "$offline" ] && "$python" -I -c 'import venv, ssl' 2>/dev/null; then
+        if [ -n "$dry_run" ]; then
+            say "would fetch pip from the package index"
+            wheel=PIP-WHEEL
+        elif ! wheel=$(fetch_pip 2>&1); then
+            note "cannot fetch pip: $(printf '%s\n' "$wheel" | tail -n 1)"
+            wheel=''
+        fi
+        if [ -n "$wheel" ]; then
+            pip_entry=$wheel/pip
+            run_quietly "$python" -I -m venv --without-pip "$env_folder"
+            return
+        fi
+    fi
     case $(family) in
         debian) way="run: apt install python3-venv" ;;
         *) way="install the package that brings Python's ensurepip module" ;;
     esac
     die "$python cannot make virtual environments (no ensurepip); $way"
+}
+
+# Prints the path of a pip wheel from the package index, checked against the index's checksum.
+fetch_pip() {
+    "$python" -I - "$work" <<'PYTHON'
+import hashlib, html, os, re, ssl, sys, urllib.parse, urllib.request
+index = os.environ.get("PIP_INDEX_URL") or "https://pypi.org/simple"
+context = ssl.create_default_context(cafile=os.environ.get("PIP_CERT"))
+page = index.rstrip("/") + "/pip/"
+def fetch(url):
+    with urllib.request.urlopen(url, timeout=60, context=context) as answer:
+        return answer.read()
+wheels = {}
+for attributes in re.findall("<a ([^>]*)>", fetch(page).decode()):
+    found = re.search(r'href="([^"#]*/(pip-([0-9.]+)-py3-none-any\.whl))#sha256=([0-9a-f]{64})"', attributes)
+    if found and "data-yanked" not in attributes:
+        wheels[tuple(map(int, found[3].split(".")))] = html.unescape(found[1]), found[2], found[4]
+if not wheels:
+    sys.exit(page + " lists no pip with a checksum")
+url, name, digest = wheels[max(wheels)]
+data = fetch(urllib.parse.urljoin(page, url))
+if hashlib.sha256(data).hexdigest() != digest:
+    sys.exit("its checksum is wrong")
+path = os.path.join(sys.argv[1], name)
+with open(path, "wb") as file:
+    file.write(data)
+print(path)
+PYTHON
 }
 
 make_folder() {

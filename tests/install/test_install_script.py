@@ -431,6 +431,24 @@ def test_fresh_clone_to_verdict_in_one_command(tmp_path: Path) -> None:
     assert not prefix.exists()
 
 
+@pytest.mark.tier("install")
+@pytest.mark.tier("root")
+def test_bare_python_without_pip_and_ensurepip(tmp_path: Path) -> None:
+    """Install where there is a Python and nothing else, as on a minimal Debian."""
+    clone = copy_checkout(tmp_path / "clone")
+    (tmp_path / "empty").mkdir()
+    base = str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}")
+    where = "import importlib.util as u; print(*(s.submodule_search_locations[0] for s in map(u.find_spec, {!r}) if s))"
+    modules = ["ensurepip", "pip", "virtualenv"]
+    found = subprocess.run([base, "-I", "-c", where.format(modules)], capture_output=True, text=True, check=True)
+    folders = [*found.stdout.split(), "/usr/share/python-wheels"]
+    hide = "".join(f"mount --bind {tmp_path}/empty {folder} && " for folder in folders if Path(folder).is_dir())
+    inside = f"{hide} sh {clone}/install.sh --prefix {tmp_path}/p --python {base} --check -- --json"
+    done = subprocess.run(["unshare", "-m", "sh", "-c", inside], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["schema"] == "gpudoctor.report/1"
+
+
 # --- without network
 
 
