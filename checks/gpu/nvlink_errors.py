@@ -39,8 +39,8 @@ def nvlink_errors(gpu: Gpu, policy: Policy) -> Iterator[Finding]:
         yield failed(gpu.subject, "{name}: {rate:.0f} CRC errors per second on NVLink {links}", name=gpu.label,
                      rate=worst, links=tuple(str(n) for n in growing), evidence=seen, fix=look)
     elif growing:
-        yield warned(gpu.subject, "{name}: errors grow on NVLink {links}", name=gpu.label, links=tuple(str(n) for n in growing),
-                     evidence=seen, fix=look)
+        yield warned(gpu.subject, "{name}: errors grow on NVLink {links}", name=gpu.label,
+                     links=tuple(str(n) for n in growing), evidence=seen, fix=look)
     elif past:
         yield noted(gpu.subject, "{name}: {past} replays or recoveries on NVLink in the past, no CRC error now",
                     name=gpu.label, past=past, evidence=seen)
