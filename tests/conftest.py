@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import shutil
 import subprocess
@@ -11,8 +12,12 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from gpudoctor.probes.reporter import Reporter
+from gpudoctor.probes.root import Root
 
 Reason = str | None
 """Why a tier cannot run here, or None when it can."""
@@ -195,3 +200,36 @@ def gpudoctor(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subproc
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="Rewrite the expected findings of fixtures/.")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Callable[[dict[str, str]], Root]:
+    """Write a recorded tree; a text that begins with ``->`` is a link, a name that ends in ``/`` a folder."""
+
+    def write(files: dict[str, str]) -> Root:
+        for name, text in files.items():
+            path = tmp_path / name.lstrip("/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if name.endswith("/"):
+                path.mkdir(exist_ok=True)
+            elif text.startswith("->"):
+                path.symlink_to(text[2:])
+            else:
+                path.write_text(text)
+        return Root(str(tmp_path))
+
+    return write
+
+
+@pytest.fixture
+def said(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[dict[str, Any]]]:
+    """Run a probe module in this process and return the lines it wrote."""
+
+    def run(module: Any, root: Root, left_out: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+        path = tmp_path_factory.mktemp("said") / "lines"
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT)
+        module.probe(Reporter(handle, left_out), root)
+        os.close(handle)
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    return run

@@ -73,7 +73,10 @@ def _judge(mount_point: str, volumes: list[Volume], policy: Policy) -> Finding:
 def _room(
     subject: str, mount_point: str, holds: tuple[str, ...], volume: Volume, free: int, total: int, policy: Policy
 ) -> Finding:
-    share = free / total if total else 0.0
+    if total == 0:
+        return skipped(subject, "{mount_point} tells no size (an automatic mount, or an object store)",
+                       mount_point=mount_point)
+    share = free / total
     inodes, all_inodes = known(volume.inodes_free), known(volume.inodes_total)
     values: dict[str, Any] = {"mount_point": mount_point, "holds": holds, "free": free, "total": total}
     seen = _evidence(volume, free, total, inodes)
