@@ -205,8 +205,8 @@ def _question(
     """Load the model and fill in the engine and its version."""
     from gpudoctor.fit import sources
     from gpudoctor.fit.engines import engine
+    from gpudoctor.fit.newest import newest
     from gpudoctor.fit.question import Question
-    from gpudoctor.fit.rules import newest
 
     form = engine(settings.engine).FORM if settings.engine else None
     model = sources.load(

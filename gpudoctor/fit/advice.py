@@ -24,6 +24,8 @@ def advice(answer: Answer) -> tuple[Advice, ...]:
         if len(found) >= 3 * _MOST:
             break
     found.sort(key=lambda option: option.cost)
+    if not any("quant" in option.change or "kv_cache_type" in option.change for option in found):
+        found = [*found[: _MOST - 1], *_other_models(question)]
     return tuple(found[:_MOST])
 
 
@@ -152,6 +154,35 @@ def _quantizations(answer: Answer) -> Iterator[Advice]:
             yield shorter._replace(
                 text="{quant} fits with {context} tokens of context", params={"quant": name, "context": most}
             )
+
+
+def _other_models(question: Question) -> Iterator[Advice]:
+    """The largest model of the catalogue that fits at the context asked for: what to pull instead."""
+    from gpudoctor.fit import sources
+    from gpudoctor.fit.sources.catalogue import index, row
+
+    best: tuple[int, str, Question] | None = None
+    most = question.model.parameters or 2**62
+    for number in range(len(index().tables)):
+        found = row(number)
+        if not best or (found.parameters or 0) > best[0]:
+            if (found.parameters or most) >= most or (question.model.form == "gguf" and not found.tags):
+                continue
+            name = found.tags[0] if question.model.form == "gguf" else found.name
+            model = sources.load(name, form=question.model.form)
+            context = min(question.settings.context or model.context_maximum or 4096, model.context_maximum or 4096)
+            settings = question.settings._replace(context=context, quant=None)
+            other = question._replace(model=model, settings=settings)
+            if accepted(other, predict(other)):
+                best = (found.parameters or 0, name, other)
+    if best is not None:
+        model = best[2].model
+        yield Advice(
+            "{model} ({quant}, {size:bytes}) is the largest of the catalogue that fits",
+            {"model": best[1], "quant": model.quantization, "size": model.weights_bytes},
+            {"model": best[1]},
+            6.0,
+        )
 
 
 def _more_cards(question: Question) -> Iterator[Advice]:

@@ -1,7 +1,7 @@
 """The whole answer to one question: prediction, limits, contexts, and what would be if others made room."""
 
 from gpudoctor.fit import limits
-from gpudoctor.fit.hardware import Gpu
+from gpudoctor.fit.hardware import HELD_BYTES, Gpu
 from gpudoctor.fit.prediction import Prediction, Reason
 from gpudoctor.fit.question import Answer, Limits, Question, Row
 
@@ -91,7 +91,7 @@ def _judged(question: Question, prediction: Prediction, refused: tuple[Reason, .
 
 def _if_stopped(question: Question, refused: tuple[Reason, ...]) -> Prediction | None:
     hardware = question.hardware
-    if not hardware.live or not any(gpu.free_bytes < gpu.idle_bytes for gpu in hardware.gpus):
+    if not hardware.live or all(gpu.idle_bytes - gpu.free_bytes < HELD_BYTES for gpu in hardware.gpus):
         return None
     idle = tuple(gpu._replace(free_bytes=max(gpu.idle_bytes, gpu.free_bytes)) for gpu in hardware.gpus)
     emptied = question._replace(hardware=hardware._replace(gpus=idle))

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from gpudoctor.matrices.gpus import NvidiaGpu
 
 MAXIMUM_GPUS = 1024
+#: Less than this is the driver's own bookkeeping, not somebody's memory.
+HELD_BYTES = 256 * MIB
 
 
 class Holder(NamedTuple):
@@ -98,7 +100,7 @@ def reserved_bytes(total_bytes: int, architecture: str, kind: str, memory_type: 
     return round(base * MIB + part * total_bytes)
 
 
-_COUNTED = re.compile(r"\s*(?:(\d{1,4})\s*[xX*]\s+|(\d{1,4})[xX*])?\s*(\S.*?)\s*")
+_COUNTED = r"\s*(?:(\d{1,4})\s*[xX*]\s+|(\d{1,4})[xX*])?\s*(\S.*?)\s*"
 
 
 def named(text: str, free: str | None = None) -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
@@ -110,7 +112,7 @@ def named(text: str, free: str | None = None) -> tuple[tuple[Gpu, ...], tuple[st
     gpus: list[Gpu] = []
     assumed: list[str] = []
     for part in text.split("+"):
-        match = _COUNTED.fullmatch(part)
+        match = re.fullmatch(_COUNTED, part[:200])
         count = int(match[1] or match[2] or 1) if match else 0
         if not match or not 0 < count <= MAXIMUM_GPUS or len(gpus) + count > MAXIMUM_GPUS:
             raise Unusable(f"{part.strip()[:60]!r} names no GPU", hint='Write it as "2x RTX 4090 + RTX 3060".')

@@ -1,7 +1,7 @@
 """What to know beside the verdict: links, host memory, disk, who holds the GPUs, defaults that surprise."""
 
 from gpudoctor.fit.engines.common import context_bytes
-from gpudoctor.fit.hardware import Hardware
+from gpudoctor.fit.hardware import HELD_BYTES, Hardware
 from gpudoctor.fit.prediction import Prediction, Reason
 from gpudoctor.fit.question import Limits, Question
 from gpudoctor.fit.settings import GIB
@@ -13,6 +13,7 @@ READ_BYTES_PER_S = {"nvme": 2.5e9, "ssd": 0.5e9, "hdd": 0.15e9, "network": 0.11e
 def notes(question: Question, prediction: Prediction, limits: Limits) -> tuple[Reason, ...]:
     """Everything worth saying about this answer that does not decide it."""
     found: list[Reason] = []
+    found += _too_big(question, prediction)
     found += _files(question)
     found += _holders(question.hardware)
     found += _links(question, prediction)
@@ -21,6 +22,24 @@ def notes(question: Question, prediction: Prediction, limits: Limits) -> tuple[R
     found += _context(question, prediction, limits)
     found += _outside(question, prediction)
     return tuple(found)
+
+
+def _too_big(question: Question, prediction: Prediction) -> list[Reason]:
+    if any(reason.status == "fail" for reason in prediction.reasons):
+        return []
+    if prediction.verdict == "partial" and question.settings.engine != "ktransformers":
+        on, total = prediction.layers_on_gpu, prediction.layers_total
+        asked = question.settings.cpu_moe or question.settings.gpu_layers is not None
+        message = "{on} of {total} layers fit on the GPUs; {cpu:bytes} of weights are read from host memory"
+        if on is None or on == total:
+            message = "{cpu:bytes} of weights stay in host memory and are read from there"
+        params: dict[str, str | int | float | None] = {"on": on, "total": total, "cpu": prediction.cpu_weights_bytes}
+        return [Reason("model.too-big", "info" if asked else "warn", message, params)]
+    if prediction.verdict == "does-not-fit":
+        missing = -(prediction.margin_bytes or 0)
+        message = "{missing:bytes} are missing on the fullest GPU" if missing > 0 else "no GPU has room for a single layer"
+        return [Reason("model.too-big", "fail", message, {"missing": missing})]
+    return []
 
 
 def _files(question: Question) -> list[Reason]:
@@ -35,7 +54,7 @@ def _holders(hardware: Hardware) -> list[Reason]:
     found = []
     for gpu in hardware.gpus:
         held = gpu.usable_bytes - gpu.free_bytes
-        if not hardware.live or held < GIB // 4:
+        if not hardware.live or held < HELD_BYTES:
             continue
         names = [f"{holder.name} (pid {holder.pid})" for holder in gpu.holders]
         found.append(
@@ -145,7 +164,7 @@ def _context(question: Question, prediction: Prediction, limits: Limits) -> list
 
 def _outside(question: Question, prediction: Prediction) -> list[Reason]:
     share = prediction.settings.gpu_memory_utilization
-    if question.settings.engine != "vllm" or share is None:
+    if question.settings.engine != "vllm" or share is None or prediction.verdict != "fits":
         return []
     found = []
     for gpu, need in zip(question.hardware.gpus, prediction.gpus, strict=True):

@@ -3,9 +3,6 @@
 Every fact comes from `gpudoctor.matrices`; a release or GPU the matrices do not know is never refused.
 """
 
-import re
-from pathlib import Path
-
 from gpudoctor.fit.engines.sharding import head_problem
 from gpudoctor.fit.hardware import Gpu, Hardware
 from gpudoctor.fit.model import Model
@@ -18,25 +15,6 @@ _METHODS = {
     "W4A16": "compressed-tensors-wna16", "NF4": "bitsandbytes", "INT8": "bitsandbytes", "MXFP4": "mxfp4",
     "NVFP4": "nvfp4",
 }  # fmt: skip
-
-
-def newest(engine: str) -> str | None:
-    """The newest release of an engine that the matrices know, None when they know none."""
-    if engine == "vllm":
-        from gpudoctor.matrices import vllm
-
-        return vllm.releases()[-1].version
-    if engine == "ollama":
-        # A search of the text instead of the typed reader: this is asked at every start, and the reader costs as much
-        # as all the rest of a prediction. A test compares the two.
-        text = (Path(__file__).parent.parent / "matrices" / "ollama.toml").read_text(encoding="utf-8")
-        found = re.search(r'^known_until = "([^"]+)"$', text, re.MULTILINE)
-        return found[1] if found else None
-    if engine == "sglang":
-        from gpudoctor.matrices import sglang
-
-        return sglang.releases()[-1].version
-    return None
 
 
 def refusals(model: Model, settings: Settings, hardware: Hardware) -> tuple[Reason, ...]:

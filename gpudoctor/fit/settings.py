@@ -12,9 +12,10 @@ ENGINES = ("ollama", "llama.cpp", "vllm", "sglang", "tgi", "transformers", "ktra
 
 Version = tuple[int, ...]
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+# Patterns are compiled when they are first used: most runs use none, and every start pays for the others.
+_SIZE = r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?"
 _POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
-_COUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([km]?)", re.IGNORECASE)
+_COUNT = r"(\d+(?:\.\d+)?)\s*([km]?)"
 
 
 class Settings(NamedTuple):
@@ -48,8 +49,8 @@ def size(text: str) -> int:
 
     Raises Unusable when it is not one.
     """
-    match = _SIZE.fullmatch(text.strip())
-    if not match or len(text) > 40:
+    match = re.fullmatch(_SIZE, text.strip(), re.IGNORECASE) if len(text) <= 40 else None
+    if not match:
         raise Unusable(f"{text[:40]!r} is not a size", hint="Write it as 22.5GiB, 24GB or a number of bytes.")
     number, prefix, binary = match.groups()
     decimal = text.strip().lower().endswith("b") and not binary and prefix
@@ -62,8 +63,8 @@ def tokens(text: str) -> int:
 
     Raises Unusable when it is not one or is not positive.
     """
-    match = _COUNT.fullmatch(text.strip())
-    if not match or len(text) > 20:
+    match = re.fullmatch(_COUNT, text.strip(), re.IGNORECASE) if len(text) <= 20 else None
+    if not match:
         raise Unusable(f"{text[:20]!r} is not a number of tokens", hint="Write it as 32768 or 32k.")
     count = int(float(match[1]) * 1024 ** _POWER[match[2].lower()])
     if not 0 < count <= 2**31:
@@ -78,5 +79,13 @@ def version_tuple(text: str | None) -> Version | None:
     """
     if text is None:
         return None
-    match = re.match(r"[vb]?(\d+(?:\.\d+)*)", text.strip())
-    return tuple(int(part) for part in match[1].split(".")) if match else None
+    numbers: list[int] = []
+    for part in text.strip().lstrip("vb")[:64].split("."):
+        digits = 0
+        while digits < len(part) and part[digits] in "0123456789":
+            digits += 1
+        if digits:
+            numbers.append(int(part[:digits]))
+        if digits < len(part) or not digits:
+            break
+    return tuple(numbers) or None

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from gpudoctor.fit.launch import launch
 from gpudoctor.fit.prediction import Need, Prediction, Reason
 from gpudoctor.fit.question import Advice, Answer, Row
 
@@ -124,6 +123,8 @@ def _advice(option: Advice) -> dict[str, Any]:
 def _launch(answer: Answer) -> dict[str, str] | None:
     if not answer.question.hardware.gpus or answer.prediction.verdict not in ("fits", "partial"):
         return None
+    from gpudoctor.fit.launch import launch
+
     lines = launch(answer.question, answer.prediction)
     return {"command": lines.command, "compose": lines.compose}
 

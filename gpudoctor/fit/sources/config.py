@@ -24,20 +24,24 @@ Rule = Callable[[Facts, str], Blueprint]
 
 def rule_for(model_type: str) -> Rule | None:
     """The rule that describes this model_type, imported only when it is the one asked for."""
-    from gpudoctor.fit.sources import dense, latent, moe
+    from gpudoctor.fit.sources import dense
 
     if model_type in dense.STYLES:
         return dense.dense
+    from gpudoctor.fit.sources import moe
+
     if model_type in moe.ARCHITECTURES:
         return moe.routed
+    from gpudoctor.fit.sources import latent
+
     if model_type in latent.ARCHITECTURES:
         return latent.latent
-    from gpudoctor.fit.sources import delta, hybrid, special
-
     if model_type == "gemma4_text":
         from gpudoctor.fit.sources.gemma4 import gemma4
 
         return gemma4
+    from gpudoctor.fit.sources import delta, hybrid, special
+
     if model_type in delta.ARCHITECTURES:
         return delta.delta
     if model_type in hybrid.ARCHITECTURES:

@@ -1,7 +1,7 @@
 """A path to a model: a GGUF file, a folder of either kind, a config.json, a cache entry."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpudoctor.fit.model import Form, Model, Unusable
 from gpudoctor.fit.sources.build import build
@@ -10,6 +10,9 @@ from gpudoctor.fit.sources.quantization import canonical, in_gguf, in_safetensor
 from gpudoctor.fit.sources.resolve import native, no_gguf, remember
 from gpudoctor.fit.sources.strict_json import read_json
 from gpudoctor.fit.sources.tensors import Blueprint
+
+if TYPE_CHECKING:
+    from gpudoctor.fit.sources.safetensors_model import Folder
 
 
 def load_path(
@@ -132,6 +135,8 @@ def with_config(
             raise unknown_architecture(config, file)
         return from_tensors(config, found, name, source or "safetensors", stored)
     own = native(blueprint)
+    if quant is None and not in_gguf(own) and not in_safetensors(own):
+        return _foreign(blueprint, name, source, file, found if has_files else None, own)
     chosen = quant or own
     kind: Form = form or ("safetensors" if in_safetensors(chosen) else "gguf")
     if kind == "safetensors" and not in_safetensors(chosen):
@@ -149,6 +154,23 @@ def with_config(
     return remember(model, blueprint, dtype=dtype)
 
 
+def _foreign(
+    blueprint: Blueprint, name: str, source: str | None, file: Path, found: "Folder | None", own: str
+) -> Model:
+    """A known architecture in a quantization that no rule computes: the bytes are those of its files."""
+    from gpudoctor.fit.sources.safetensors_model import with_files
+
+    if found is None or found.total_bytes is None:
+        raise Unusable(
+            f"its quantization {own!r} is not known",
+            where=str(file),
+            hint="give --quant, or the folder with all its weights",
+        )
+    shape = build(blueprint, name=name, source=source or "safetensors", form="safetensors", quantization="BF16",
+                  files=(str(file),), origin=str(file))  # fmt: skip
+    return remember(with_files(shape, found)._replace(quantization=own), blueprint)
+
+
 def _recast(dtype: str | None, blueprint: Blueprint) -> bool:
     return dtype is not None and {"bf16": 2, "f16": 2, "f32": 4}[dtype] != (4 if blueprint.dtype == "f32" else 2)
 
@@ -164,12 +186,6 @@ def _built(
     assumed: tuple[str, ...],
     has_files: bool,
 ) -> Model:
-    if not in_gguf(quantization) and not in_safetensors(quantization):
-        raise Unusable(
-            f"its quantization {quantization!r} is not known",
-            where=str(file),
-            hint="give --quant, or the folder with all its weights",
-        )
     return build(
         blueprint, name=name, source=source or ("safetensors" if has_files else "config.json"), form=form,
         quantization=quantization, dtype=dtype, files=(str(file),), origin=str(file), assumed=assumed,

@@ -13,12 +13,12 @@ def from_store(name: Name, quant: str | None, dtype: str | None, given: str | Pa
     A blob that is missing or short ends in `Model.warnings` when a header can be read at all; else None
     with nothing said, so that the catalogue may answer.
     """
-    from gpudoctor.fit.sources.local import gguf
-
     for root in ollama_store.stores(given):
         manifest = ollama_store.manifest_path(root, name.text)
         if manifest is None:
             continue
+        from gpudoctor.fit.sources.local import gguf
+
         blobs = ollama_store.blobs_of(manifest)
         model_blob = next(b for b in blobs if b.media_type == ollama_store.MODEL)
         file = ollama_store.blob_path(root, model_blob)
@@ -57,11 +57,11 @@ def from_cache(
     name: Name, quant: str | None, dtype: str | None, form: Form | None, given: str | Path | None
 ) -> Model | None:
     """The model in the Hugging Face cache, None when it is not cached or cannot be read there."""
-    from gpudoctor.fit.sources.local import load_path
-
     folder = hub.snapshot(name.repository, given)
     if folder is None:
         return None
+    from gpudoctor.fit.sources.local import load_path
+
     try:
         return load_path(name.text, folder, quant=quant, dtype=dtype, form=form, source="hub cache")
     except Unusable:
