@@ -34,9 +34,9 @@ def no_nvlink(gpus: Gpus, target: Target) -> Iterator[Finding]:
     groups = _groups(chosen)
     names = tuple(dict.fromkeys(gpu.label for gpu in chosen))
     numbers = tuple(gpu.index for gpu in chosen)
-    links = tuple(_pcie(gpu) for gpu in chosen)
+    paths = tuple(_pcie(gpu) for gpu in chosen)
     seen = (saw("NVLinks up", tuple(f"GPU {gpu.index}: {active_links(gpu) or 0}" for gpu in chosen), SOURCE),
-            saw("PCIe", links, "nvmlDeviceGetMaxPcieLinkGeneration, nvmlDeviceGetCurrPcieLinkWidth"))
+            saw("PCIe", paths, "nvmlDeviceGetMaxPcieLinkGeneration, nvmlDeviceGetCurrPcieLinkWidth"))
     slow = any((known(gpu.pcie.width) or 16) <= SLOW_LANES or (known(gpu.pcie.max_generation) or 4) <= SLOW_GENERATION
                for gpu in chosen)
     advice = (
@@ -47,18 +47,18 @@ def no_nvlink(gpus: Gpus, target: Target) -> Iterator[Finding]:
     if len(groups) == 1:
         yield passed("host", "NVLink joins GPUs {numbers}", numbers=numbers, evidence=seen)
     elif any(active_links(gpu) for gpu in chosen):
-        yield noted("host", "NVLink joins not all of GPUs {numbers}, only: {groups}; the rest goes over PCIe ({links})",
-                    numbers=numbers, groups=_named(groups), links=links, evidence=seen,
+        yield noted("host", "NVLink joins not all of GPUs {numbers}, only: {groups}; the rest goes over PCIe ({paths})",
+                    numbers=numbers, groups=_named(groups), paths=paths, evidence=seen,
                     fix=step("Give one model GPUs of one group, with --gpus."))
     elif all(link_form(gpu) == "none" for gpu in chosen):
-        yield noted("host", "no NVLink exists on {names}: GPUs {numbers} exchange data over PCIe ({links})",
-                    names=names, numbers=numbers, links=links, evidence=seen, fix=advice)
+        yield noted("host", "no NVLink exists on {names}: GPUs {numbers} exchange data over PCIe ({paths})",
+                    names=names, numbers=numbers, paths=paths, evidence=seen, fix=advice)
     elif any(link_form(gpu) == "bridge" for gpu in chosen):
-        yield noted("host", "no NVLink bridge is active on {names}: GPUs {numbers} exchange data over PCIe ({links})",
-                    names=names, numbers=numbers, links=links, evidence=seen, fix=advice)
+        yield noted("host", "no NVLink bridge is active on {names}: GPUs {numbers} exchange data over PCIe ({paths})",
+                    names=names, numbers=numbers, paths=paths, evidence=seen, fix=advice)
     else:
-        yield noted("host", "no NVLink is active: GPUs {numbers} exchange data over PCIe ({links})",
-                    numbers=numbers, links=links, evidence=seen, fix=advice)
+        yield noted("host", "no NVLink is active: GPUs {numbers} exchange data over PCIe ({paths})",
+                    numbers=numbers, paths=paths, evidence=seen, fix=advice)
 
 
 def _groups(chosen: Sequence[Gpu]) -> list[list[Gpu]]:

@@ -36,11 +36,11 @@ def nvlink_errors(gpu: Gpu, policy: Policy) -> Iterator[Finding]:
             step("Reseat the bridge; on an SXM board have the vendor look at it."))
     worst = max(growing.values(), default=0.0)
     if worst >= policy["nvlink_crc_per_second"]:
-        yield failed(gpu.subject, "{name}: {rate:.0f} CRC errors per second on NVLink {links}", name=gpu.label,
-                     rate=worst, links=tuple(str(n) for n in growing), evidence=seen, fix=look)
+        yield failed(gpu.subject, "{name}: {rate:.0f} CRC errors per second on NVLink {ports}", name=gpu.label,
+                     rate=worst, ports=tuple(str(n) for n in growing), evidence=seen, fix=look)
     elif growing:
-        yield warned(gpu.subject, "{name}: errors grow on NVLink {links}", name=gpu.label,
-                     links=tuple(str(n) for n in growing), evidence=seen, fix=look)
+        yield warned(gpu.subject, "{name}: errors grow on NVLink {ports}", name=gpu.label,
+                     ports=tuple(str(n) for n in growing), evidence=seen, fix=look)
     elif past:
         yield noted(gpu.subject, "{name}: {past} replays or recoveries on NVLink in the past, no CRC error now",
                     name=gpu.label, past=past, evidence=seen)
