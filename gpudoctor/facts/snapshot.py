@@ -12,12 +12,15 @@ from gpudoctor.facts.amd import Amd
 from gpudoctor.facts.base import NOT_RECORDED, Section, Unavailable
 from gpudoctor.facts.cuda import Cuda
 from gpudoctor.facts.driver import Driver, ModuleFile, Packages
+from gpudoctor.facts.engines import Engines
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Clock, Host, Limits, Locale, Memory, Services
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.network import FabricPorts, Processes
 from gpudoctor.facts.pci import Pci
+from gpudoctor.facts.python_envs import PythonEnvs
 from gpudoctor.facts.storage import DiskHealth, Storage
+from gpudoctor.facts.toolkits import Toolkits
 
 SCHEMA: Literal["gpudoctor.snapshot/1"] = "gpudoctor.snapshot/1"
 
@@ -63,6 +66,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     processes: Processes | Unavailable = NOT_RECORDED
     fabric_ports: FabricPorts | Unavailable = NOT_RECORDED
     amd: Amd | Unavailable = NOT_RECORDED
+    toolkits: Toolkits | Unavailable = NOT_RECORDED
+    python_envs: PythonEnvs | Unavailable = NOT_RECORDED
+    engines: Engines | Unavailable = NOT_RECORDED
     cuda: Cuda | Unavailable = _NOT_ASKED
 
 
