@@ -123,7 +123,7 @@ def _running(root: Root) -> list[Running]:
                     arguments = process.cmdline()
                 except psutil.AccessDenied:
                     arguments = []
-        except (psutil.Error, OSError, ValueError, IndexError):
+        except (psutil.Error, OSError, ValueError, IndexError, RuntimeError):
             continue
         engine = engine_of(name, arguments)
         stuck = status == psutil.STATUS_DISK_SLEEP and bool(arguments)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from gpudoctor.probes import fabric_ports, processes
@@ -17,6 +18,14 @@ from gpudoctor.probes.runner import ProbeSpec, run_probes
 Tree = Callable[[dict[str, str]], Root]
 Said = Callable[..., list[dict[str, Any]]]
 SPEC = ProbeSpec(name="processes", modules=("processes",), sections=("processes",))
+
+
+@pytest.fixture(autouse=True)
+def keep_procfs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The probe points psutil elsewhere; its child ends, this process goes on."""
+    monkeypatch.setattr(psutil, "PROCFS_PATH", "/proc")
+
+
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 
 
@@ -70,6 +79,29 @@ def test_the_kernels_tables_are_read() -> None:
         assert [tuple(found) for found in processes.parse_sockets(text)] == expected
 
 
+STAT = "42 (docker-proxy) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 5 0 100 1 1" + " 0" * 29 + "\n"
+
+
+def test_a_mounted_hosts_processes_are_its_own(tree: Tree, said: Said) -> None:
+    """Its first process tells of its network; "self" would be the container's."""
+    if sys.byteorder != "little":
+        pytest.skip("the record is of a little-endian machine")
+    line = "   0: 00000000:1F40 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 777 1 0\n"
+    root = tree(
+        {
+            "/proc/stat": "btime 1700000000\n",
+            "/proc/1/net/tcp": HEADER + line,
+            "/proc/net/tcp": HEADER,
+            "/proc/42/stat": STAT,
+            "/proc/42/status": "Name:\tdocker-proxy\nState:\tS (sleeping)\n",
+            "/proc/42/cmdline": "/usr/bin/docker-proxy\0-host-port\0" + "8000\0",
+            "/proc/42/fd/4": "->socket:[777]",
+        }
+    )
+    (told,) = said(processes, root)
+    assert told["set"]["listeners"] == [{"port": 8000, "address": "0.0.0.0", "pid": 42, "process": "docker-proxy"}]
+
+
 def test_a_system_without_tcp_tables_is_no_system_without_listeners(tree: Tree, said: Said) -> None:
     assert said(processes, tree({"/proc/": ""}))[0]["unavailable"]
 
@@ -98,6 +130,24 @@ def test_exporters_go_by_their_program() -> None:
     assert processes.exporter_of("prometheus-node", ("/usr/bin/prometheus-node-exporter",)) == "node_exporter"
     assert processes.exporter_of("dcgm-exporter", ()) == "dcgm-exporter"
     assert processes.exporter_of("bash", ("bash", "dcgm-exporter")) is None
+
+
+def test_only_what_hangs_at_two_looks_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One look finds every program that just reads its disk."""
+    monkeypatch.setattr(processes, "_SECOND_LOOK_SECONDS", 0)
+
+    class Second:
+        def __init__(self, pid: int) -> None:
+            self.pid = pid
+
+        def status(self) -> str:
+            if self.pid == 3:
+                raise psutil.NoSuchProcess(3)
+            return psutil.STATUS_DISK_SLEEP if self.pid == 1 else psutil.STATUS_SLEEPING
+
+    monkeypatch.setattr(psutil, "Process", Second)
+    running = [processes.Running(pid, f"p{pid}", None, None, pid != 4) for pid in (1, 2, 3, 4)]
+    assert processes._stuck(running) == ("p1",)
 
 
 def test_fabric_ports_are_read(tree: Tree) -> None:
