@@ -37,7 +37,7 @@ def sxid(kernel_log: KernelLog, host: Host | Unavailable) -> Iterator[Finding]:
 
 
 def _judge(event: KernelEvent, host: Host | Unavailable) -> Finding:
-    subject, code, count = f"nvswitch:{event.address}", event.code or 0, event.count
+    subject, address, code, count = "host", event.address, event.code or 0, event.count
     row = lookup(code)
     meaning = row.meaning if row is not None else "not in the table"
     fatal = event.fatal if event.fatal is not None else None if row is None else row.severity != "non-fatal"
@@ -45,21 +45,21 @@ def _judge(event: KernelEvent, host: Host | Unavailable) -> Finding:
             saw("NVIDIA's action", row.action if row is not None else None, "fabric manager guide"))
     if fatal and event.after_driver_load:
         return failed(
-            subject, "NVSwitch: fatal SXid {code}, {count} times: {meaning}", code=code, count=count, meaning=meaning,
-            evidence=seen, links=(GUIDE,),
+            subject, "NVSwitch {address}: fatal SXid {code} ({count}x): {meaning}", address=address, code=code,
+            count=count, meaning=meaning, evidence=seen, links=(GUIDE,),
             fix=(reboot(host), step("Then see that the fabric manager runs.", "systemctl status nvidia-fabricmanager")),
         )
     if fatal:
         return warned(
-            subject, "NVSwitch: fatal SXid {code}, {count} times, before the driver was loaded anew: {meaning}",
-            code=code, count=count, meaning=meaning, evidence=seen, links=(GUIDE,),
+            subject, "NVSwitch {address}: fatal SXid {code} ({count}x), before the driver was loaded anew: {meaning}",
+            address=address, code=code, count=count, meaning=meaning, evidence=seen, links=(GUIDE,),
             fix=step("Nothing now; if it returns, the board is a case for the vendor."),
         )
     if fatal is None or (row is not None and row.action != "IGNORE"):
         return warned(
-            subject, "NVSwitch: SXid {code}, {count} times: {meaning}", code=code, count=count, meaning=meaning,
-            evidence=seen, links=(GUIDE,),
+            subject, "NVSwitch {address}: SXid {code} ({count}x): {meaning}", address=address, code=code,
+            count=count, meaning=meaning, evidence=seen, links=(GUIDE,),
             fix=step("Look the number up in the fabric manager guide; restart what hangs."),
         )
-    return noted(subject, "NVSwitch: non-fatal SXid {code}, {count} times: {meaning}", code=code, count=count,
-                 meaning=meaning, evidence=seen, links=(GUIDE,))
+    return noted(subject, "NVSwitch {address}: non-fatal SXid {code} ({count}x): {meaning}", address=address,
+                 code=code, count=count, meaning=meaning, evidence=seen, links=(GUIDE,))

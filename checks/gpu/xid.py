@@ -153,29 +153,29 @@ def _finding(case: Case, host: Host | Unavailable) -> Finding:
     program = case.event.process
     seen, fix = _evidence(case), tuple(_steps(case, host))
     if case.status == "fail":
-        return failed(case.subject, "{name}: Xid {code}, {count} times: {meaning}", name=name, code=code, count=count,
+        return failed(case.subject, "{name}: Xid {code} ({count}x): {meaning}", name=name, code=code, count=count,
                       meaning=meaning, evidence=seen, fix=fix, links=(CATALOGUE,))
     if case.row is None:
-        return warned(case.subject, "{name}: Xid {code}, {count} times, a number that this gpudoctor does not know",
+        return warned(case.subject, "{name}: Xid {code} ({count}x), a number that this gpudoctor does not know",
                       name=name, code=code, count=count, evidence=seen, fix=fix, links=(CATALOGUE,))
     if case.status == "warn" and not case.event.after_driver_load:
         return warned(
             case.subject,
-            "{name}: Xid {code}, {count} times, before the driver was loaded anew or the GPU reset: {meaning}",
+            "{name}: Xid {code} ({count}x), before the driver was loaded anew or the GPU reset: {meaning}",
             name=name, code=code, count=count, meaning=meaning, evidence=seen,
             fix=step("Nothing now; if it returns, the GPU or its power and slot are at fault."), links=(CATALOGUE,),
         )
     if case.status == "warn" and case.row.program:
         return warned(
             case.subject,
-            "{name}: Xid {code}, {count} times: {meaning}; usually the fault of the program ({program})",
+            "{name}: Xid {code} ({count}x): {meaning}; usually the fault of the program ({program})",
             name=name, code=code, count=count, meaning=meaning, program=program or "not named", evidence=seen, fix=fix,
             links=(CATALOGUE,),
         )
     if case.status == "warn":
-        return warned(case.subject, "{name}: Xid {code}, {count} times: {meaning}", name=name, code=code, count=count,
+        return warned(case.subject, "{name}: Xid {code} ({count}x): {meaning}", name=name, code=code, count=count,
                       meaning=meaning, evidence=seen, fix=fix, links=(CATALOGUE,))
-    return noted(case.subject, "{name}: Xid {code}, {count} times: {meaning}", name=name, code=code, count=count,
+    return noted(case.subject, "{name}: Xid {code} ({count}x): {meaning}", name=name, code=code, count=count,
                  meaning=meaning, evidence=seen, links=(CATALOGUE,))
 
 
