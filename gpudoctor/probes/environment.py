@@ -70,13 +70,20 @@ def parse_environ(data: bytes) -> dict[str, str]:
     return {name: value for name, equals, value in pairs if equals}
 
 
-def user_locale(environment: Mapping[str, str], root: Root) -> Locale:
-    """Return the variable that decides the console's encoding, and the encoding that follows."""
+def user_locale(environment: Mapping[str, str], root: Root) -> Locale | Unavailable:
+    """Return the variable that decides the console's encoding, and the encoding that follows.
+
+    Under a prefix nobody's console is known: the system's default stands in for it.
+    """
+    default = _system_default(root)
+    if not root.live:
+        if isinstance(default, Unavailable):
+            return default
+        return Locale(variable="LANG", value=default, encoding=encoding_of(default), system_default=default)
     names = ("LC_ALL", "LC_CTYPE", "LANG")
     variable = next((name for name in names if environment.get(name)), "LANG")
     value = environment.get(variable, "")[:200]
-    encoding = installed_encoding(value) if root.live else encoding_of(value)
-    return Locale(variable=variable, value=value, encoding=encoding, system_default=_system_default(root))
+    return Locale(variable=variable, value=value, encoding=installed_encoding(value), system_default=default)
 
 
 def encoding_of(value: str) -> str:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from gpudoctor.facts.base import Section, Unavailable
 from gpudoctor.facts.host import Host, Limits, Memory
 from gpudoctor.probes import cgroup, environment, machine_kind
-from gpudoctor.probes.clock import read_clock
+from gpudoctor.probes.clock import read_clock, same_kernel
 from gpudoctor.probes.reporter import Reporter
 from gpudoctor.probes.root import Root
 
@@ -199,8 +199,10 @@ def _rlimit(which: int) -> tuple[int | None, int | None]:
     return (None if soft == infinite else soft), (None if hard == infinite else hard)
 
 
-def read_limits(root: Root) -> Limits:
+def read_limits(root: Root) -> Limits | Unavailable:
     """Read this process's limits: servers started from the same shell inherit them."""
+    if not same_kernel(root):
+        return Unavailable("the files are another machine's; limits are those of a running shell", "not-applicable")
     memlock, files = _rlimit(resource.RLIMIT_MEMLOCK), _rlimit(resource.RLIMIT_NOFILE)
     return Limits(
         memlock_soft_bytes=memlock[0],

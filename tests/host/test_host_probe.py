@@ -61,6 +61,12 @@ def test_a_locales_name_carries_its_encoding(value: str, encoding: str) -> None:
     assert environment.encoding_of(value) == encoding
 
 
+def test_another_machines_console_is_its_systems_default(tree: Tree) -> None:
+    told = environment.user_locale({}, tree({"/etc/default/locale": 'LANG="ko_KR.EUC-KR"\n'}))
+    assert isinstance(told, Locale)
+    assert (told.value, told.encoding) == ("ko_KR.EUC-KR", "EUC-KR")
+
+
 def test_a_locale_that_is_not_installed_gives_ascii() -> None:
     assert environment.installed_encoding("xx_XX.UTF-8") == "ASCII"
     assert environment.installed_encoding("C.UTF-8") == "UTF-8"
@@ -101,6 +107,7 @@ def test_the_kernels_command_line_keeps_only_what_checks_judge() -> None:
 def test_an_empty_tree_is_no_error(tree: Tree, said: Said) -> None:
     lines = {line["section"]: line for line in said(host, tree({}))}
     assert lines["memory"]["kind"] == "not-supported"
+    assert {lines[name]["kind"] for name in ("limits", "locale")} == {"not-applicable"}
     found = msgspec.convert(lines["host"]["set"], Host)
     assert (found.os_id, found.wsl, found.container, found.display_server) == ("linux", False, None, False)
     assert isinstance(found.kernel_release, Unavailable)
@@ -131,7 +138,7 @@ def test_a_file_that_may_not_be_read_costs_one_fact(
     found = msgspec.convert(lines["host"]["set"], Host)
     assert found.os_id == "ubuntu"
     assert found.uptime_seconds == Unavailable("no permission to read /proc/uptime", "no-permission")
-    assert lines["locale"]["set"]["system_default"]["kind"] == "no-permission"
+    assert lines["locale"]["kind"] == "no-permission"
     assert lines["memory"]["set"]["total_bytes"] == 1000 * 1024
 
 
