@@ -53,17 +53,32 @@ def reset_gpu(index: int) -> Step:
     )
 
 
-def install_driver(host: Host | Unavailable, *, open_modules: bool = True) -> tuple[Step, ...]:
-    """Install NVIDIA's driver as this distribution does it."""
+def install_driver(
+    host: Host | Unavailable, *, open_modules: bool = True, branch: int | None = None
+) -> tuple[Step, ...]:
+    """Install NVIDIA's driver as this distribution does it.
+
+    Args:
+        host: For its distribution.
+        open_modules: Which kernel modules the GPU needs; Maxwell, Pascal and Volta know only the proprietary ones.
+        branch: The last branch that knows the GPU; None for any.
+    """
+    if branch is not None:
+        return _install_branch(host, branch)
     return fitting(
         host,
         debian=(
-            step("See which driver packages fit this GPU.", "ubuntu-drivers list --gpgpu")
-            if not isinstance(host, Unavailable) and host.os_id == "ubuntu"
-            else step("Enable contrib, non-free and non-free-firmware, then refresh.", "sudo apt update"),
+            step("Install the headers of this kernel.", "sudo apt install linux-headers-$(uname -r)"),
+            step("See which drivers fit, then install the one for servers.",
+                 "ubuntu-drivers list --gpgpu && sudo ubuntu-drivers install --gpgpu",
+                 risk="changes the kernel modules; needs a reboot"),
+        )
+        if not isinstance(host, Unavailable) and host.os_id == "ubuntu"
+        else (
+            step("Enable contrib, non-free and non-free-firmware in APT's sources, then refresh.", "sudo apt update"),
             step("Install the headers of this kernel and the driver.",
-                 "sudo apt install linux-headers-$(uname -r) nvidia-open" if open_modules
-                 else "sudo apt install linux-headers-$(uname -r) cuda-drivers",
+                 "sudo apt install linux-headers-$(uname -r) nvidia-open-kernel-dkms nvidia-driver" if open_modules
+                 else "sudo apt install linux-headers-$(uname -r) nvidia-kernel-dkms nvidia-driver",
                  risk="changes the kernel modules; needs a reboot"),
         ),
         rhel=(
@@ -80,4 +95,49 @@ def install_driver(host: Host | Unavailable, *, open_modules: bool = True) -> tu
             open="true" if open_modules else "false",
         ),
         other=step("Install NVIDIA's driver for this kernel, with your distribution's packages where it has them."),
+    )
+
+
+def _install_branch(host: Host | Unavailable, branch: int) -> tuple[Step, ...]:
+    return fitting(
+        host,
+        debian=step("Install driver branch {branch}, the last for this GPU, and the headers of this kernel.",
+                    "sudo apt install linux-headers-$(uname -r) nvidia-driver-{branch}-server"
+                    if not isinstance(host, Unavailable) and host.os_id == "ubuntu"
+                    else "sudo apt install linux-headers-$(uname -r) cuda-drivers-{branch}",
+                    risk="changes the kernel modules; needs a reboot", branch=branch),
+        rhel=step("Install driver branch {branch}, the last for this GPU, from NVIDIA's repository.",
+                  "sudo dnf install kernel-devel-$(uname -r) cuda-drivers-{branch}",
+                  risk="changes the kernel modules; needs a reboot", branch=branch),
+        nixos=step("Set hardware.nvidia.open = false and hardware.nvidia.package to the package of branch {branch} "
+                   "in config.boot.kernelPackages.nvidiaPackages, then rebuild.", "sudo nixos-rebuild boot",
+                   risk="takes effect at the next boot", branch=branch),
+        other=step("Install driver branch {branch}, the last for this GPU, for this kernel.", branch=branch),
+    )
+
+
+def boot_option(host: Host | Unavailable, option: str) -> tuple[Step, ...]:
+    """Add an option to the kernel's command line; it takes effect at the next boot."""
+    return fitting(
+        host,
+        debian=step("Add {option} to GRUB_CMDLINE_LINUX in /etc/default/grub, then write GRUB's menu and reboot.",
+                    "sudo update-grub", risk="takes effect at the next boot", option=option),
+        rhel=step("Add {option} to the kernel's command line, then reboot.",
+                  "sudo grubby --update-kernel=ALL --args={option}", risk="takes effect at the next boot",
+                  option=option),
+        nixos=step('Add "{option}" to boot.kernelParams, then rebuild and reboot.', "sudo nixos-rebuild boot",
+                   risk="takes effect at the next boot", option=option),
+        other=step("Add {option} to the kernel's command line in your boot loader's settings, then reboot.",
+                   option=option),
+    )
+
+
+def rebuild_initramfs(host: Host | Unavailable) -> tuple[Step, ...]:
+    """Write the early boot image anew, which carries module settings of its own."""
+    return fitting(
+        host,
+        debian=step("Write the early boot image anew.", "sudo update-initramfs -u -k all"),
+        rhel=step("Write the early boot image anew.", "sudo dracut --force --regenerate-all"),
+        nixos=step("Rebuild the system.", "sudo nixos-rebuild boot"),
+        other=step("Write the early boot image (initramfs) anew."),
     )
