@@ -69,6 +69,7 @@ def has_package_index() -> Reason:
 
 TIERS: dict[str, Callable[[], Reason]] = {
     "always": lambda: None,
+    "shellcheck": lambda: program("shellcheck", "shellcheck"),
     "gcc": has_compiler,
     "root": has_namespaces,
     "install": has_package_index,
@@ -166,7 +167,7 @@ def pytest_terminal_summary(
             state = "not run: no test of it was selected"
         if tier in lacking:
             state += "  <- REQUIRED"
-        terminalreporter.line(f"{tier:<10} {state}")
+        terminalreporter.line(f"{tier:<11}{state}")
     if lacking:
         terminalreporter.line(f"Required tiers that did not run: {', '.join(lacking)}", red=True)
 

@@ -125,9 +125,8 @@ def test_shells_accept_it(shell: str) -> None:
         assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.tier("shellcheck")
 def test_shellcheck() -> None:
-    if not shutil.which("shellcheck"):
-        pytest.skip("no shellcheck here")
     scripts = [str(SCRIPT), str(CHECKOUT / "tests/run"), str(CHECKOUT / ".ci/run")]
     done = subprocess.run(["shellcheck", "-s", "sh", *scripts], capture_output=True, text=True, check=False)
     assert done.stdout == ""
