@@ -30,6 +30,7 @@ class ProbeSpec(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         patience: Seconds of silence after which the item in progress is given up.
         deep: Only with ``--deep``.
+        options: For its modules, beside those of the whole run.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ProbeSpec(msgspec.Struct, frozen=True, kw_only=True):
     sections: tuple[str, ...]
     patience: float = 10.0
     deep: bool = False
+    options: dict[str, Any] = {}
 
 
 class ProbeAnswer(msgspec.Struct, kw_only=True):
@@ -54,7 +56,7 @@ class _Run:
 
     def __init__(self, spec: ProbeSpec, config: Mapping[str, Any]) -> None:
         self.spec = spec
-        self.config = dict(config)
+        self.config = {**config, "options": {**config["options"], **spec.options}}
         self.answer = ProbeAnswer(name=spec.name)
         self.left_out: list[str] = []
         #: What the probe said of each item, those it promised, and those of them that this child completed.
@@ -203,8 +205,8 @@ class _Run:
             self.give_up("said nothing about it" if self.answer.outcome == "ok" else self.answer.outcome, "error")
         for facts in self.answer.sections.values():
             for value in facts.values():
-                if isinstance(value, list) and all(isinstance(v, dict) and "index" in v for v in value):
-                    value.sort(key=lambda v: v["index"])
+                if isinstance(value, list) and all(isinstance(v, dict) for v in value):
+                    value.sort(key=lambda v: [v.get(key, 0) for key in ("index", "first", "second")])
         self.answer.duration_s = round(time.monotonic() - self.started, 3)
         return self.answer
 

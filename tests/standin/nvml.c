@@ -119,6 +119,24 @@ API int nvmlDeviceGetHandleByIndex_v2(unsigned index, Device **out)
     return OK;
 }
 
+static const char *uuid_of(int gpu)
+{
+    static char made[80];
+    snprintf(made, sizeof made, "GPU-00000000-0000-4000-8000-%012d", gpu);
+    return look(gpu, "uuid") ? look(gpu, "uuid") : made;
+}
+
+API int nvmlDeviceGetHandleByUUID(const char *uuid, Device **out)
+{
+    for (int gpu = 0; gpu < count; gpu++) {
+        if (strcmp(uuid, uuid_of(gpu))) continue;
+        int code = enter(gpu, "nvmlDeviceGetHandleByUUID");
+        *out = &devices[gpu];
+        return code;
+    }
+    return NOT_FOUND;
+}
+
 TEXT(nvmlDeviceGetName, "name")
 TEXT(nvmlDeviceGetSerial, "serial")
 TEXT(nvmlDeviceGetVbiosVersion, "vbios")
@@ -129,9 +147,7 @@ PAIR(nvmlDeviceGetCudaComputeCapability, "capability.major", "capability.minor")
 API int nvmlDeviceGetUUID(Device *d, char *out, unsigned length)
 {
     ENTER(nvmlDeviceGetUUID);
-    char made[80];
-    snprintf(made, sizeof made, "GPU-00000000-0000-4000-8000-%012d", d->gpu);
-    return text(look(d->gpu, "uuid") ? look(d->gpu, "uuid") : made, out, length);
+    return text(uuid_of(d->gpu), out, length);
 }
 
 static int pci(const char *bus, unsigned id, unsigned subsystem, Pci *out)
