@@ -5,6 +5,7 @@ in other forms (``original/``, ``metal/``, ``consolidated*``) never do. Files th
 sentences in `Model.warnings`, and their bytes come from the architecture or the index.
 """
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from gpudoctor.fit.sources.strict_json import read_json
 
 INDEX = "model.safetensors.index.json"
 _FILES = 4096
+_SHARD = re.compile(r"^(.*-)(\d{5})-of-(\d{5})(\.safetensors)$")
 
 
 class Folder(NamedTuple):
@@ -35,7 +37,8 @@ class Folder(NamedTuple):
 def read_folder(folder: Path) -> Folder:
     """Read the index and the headers of all files that are there; raises `Unusable` for files that are broken."""
     index = folder / INDEX
-    names, announced, warnings = _indexed(index) if index.is_file() else ([], None, [])
+    names, announced = index_of(read_json(index), str(index)) if index.is_file() else ([], None)
+    warnings: list[str] = []
     if not names:
         names = sorted(
             file.name
@@ -43,8 +46,7 @@ def read_folder(folder: Path) -> Folder:
             if not file.name.startswith(("consolidated", ".")) and file.is_file()
         )[:_FILES]
         if announced is None:
-            names, missing = _numbered(folder, names)
-            warnings += missing
+            names = _numbered(names)
     entries: list[Entry] = []
     files, size, complete = [], 0, bool(names) and not warnings
     for name in names:
@@ -65,33 +67,32 @@ def read_folder(folder: Path) -> Folder:
     return Folder(tuple(seen.values()), announced, complete, size, tuple(files), tuple(warnings[:20]))
 
 
-def _indexed(index: Path) -> tuple[list[str], int | None, list[str]]:
-    """The files an index names and the bytes it announces; its map may be empty."""
-    found = read_json(index)
+def index_of(found: dict[str, Any], where: str) -> tuple[list[str], int | None]:
+    """The files an index names and the bytes it announces; its map may be empty.
+
+    Raises `Unusable` when it names files outside its folder.
+    """
     mapping, metadata = found.get("weight_map"), found.get("metadata")
     names = sorted({name for name in mapping.values() if isinstance(name, str)}) if isinstance(mapping, dict) else []
     if len(names) > _FILES or any("/" in n or "\\" in n or n.startswith(".") or not n for n in names):
-        raise Unusable("names files outside its folder, or too many", where=str(index))
+        raise Unusable("names files outside its folder, or too many", where=where)
     total: Any = metadata.get("total_size") if isinstance(metadata, dict) else None
     if isinstance(total, float) and total.is_integer():
         total = int(total)
     if isinstance(total, bool) or not isinstance(total, int) or not 0 < total < 1 << 50:
         total = None
-    return names, total, []
+    return names, total
 
 
-def _numbered(folder: Path, names: list[str]) -> tuple[list[str], list[str]]:
+def _numbered(names: list[str]) -> list[str]:
     """Complete a set of numbered shards without an index, so that missing ones are seen."""
-    import re
-
-    shard = re.compile(r"^(.*-)(\d{5})-of-(\d{5})(\.safetensors)$")
     wanted = list(names)
     for name in names:
-        match = shard.match(name)
+        match = _SHARD.match(name)
         if match and 0 < int(match[3]) <= _FILES:
             every = [f"{match[1]}{n:05d}-of-{match[3]}{match[4]}" for n in range(1, int(match[3]) + 1)]
             wanted += [n for n in every if n not in wanted]
-    return sorted(wanted), []
+    return sorted(wanted)
 
 
 def inventory_of(folder: Folder, model: Model) -> Inventory:
