@@ -19,16 +19,22 @@ from gpudoctor.checking import Finding, Target, check, failed, passed, saw, skip
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.kernel_log import KernelLog
+from gpudoctor.facts.pci import Pci
 
 SOURCE = "nvmlDeviceGetCount_v2"
 
 
 @check()
-def count_short(gpus: Gpus, kernel_log: KernelLog | Unavailable, target: Target) -> Iterator[Finding]:
-    """Compare the GPUs that answer with --expect-gpus."""
+def count_short(
+    gpus: Gpus, pci: Pci | Unavailable, kernel_log: KernelLog | Unavailable, target: Target
+) -> Iterator[Finding]:
+    """Compare the GPUs that answer with --expect-gpus; before the driver is installed, those on the bus."""
     have, want = len(gpus.answering), target.expect_gpus
-    seen = saw("GPUs that answer", have, SOURCE)
-    if want is None:
+    on_bus = len(pci.nvidia_gpus) if isinstance(pci, Pci) else None
+    seen = (saw("GPUs that answer", have, SOURCE), saw("NVIDIA GPUs on the bus", on_bus, "/sys/bus/pci/devices"))
+    if target.installing and gpus.error_code is not None and on_bus is not None and (want or 0) <= on_bus:
+        yield skipped("host", "no driver answers yet; the bus shows {on_bus} NVIDIA GPUs", on_bus=on_bus, evidence=seen)
+    elif want is None:
         yield skipped("host", "{have} GPUs answer; how many there should be was not said (--expect-gpus N)", have=have,
                       evidence=seen)
     elif have < want:
@@ -38,7 +44,7 @@ def count_short(gpus: Gpus, kernel_log: KernelLog | Unavailable, target: Target)
             "host",
             "{have} GPUs answer, {want} are expected",
             have=have, want=want,
-            evidence=(seen, saw("fell off the bus in this boot", lost, "kernel log")) if lost else seen,
+            evidence=(*seen, saw("fell off the bus in this boot", lost, "kernel log")),
             fix=(
                 step("See which GPU is missing on the bus.", "lspci -nn -d 10de:"),
                 step("Read what the driver said about it.", "sudo dmesg | grep -E 'NVRM|Xid'"),

@@ -43,7 +43,10 @@ def psu_short(gpus: Gpus, target: Target, policy: Policy) -> Iterator[Finding]:
         yield skipped("host", "the power supply was not given (--psu-watts); the GPUs together may draw {total:.0f} W",
                       total=total)
         return
-    if not watts or None in watts:
+    if not watts:
+        yield skipped("host", "no NVIDIA GPU answers through NVML")
+        return
+    if None in watts:
         silent = tuple(str(gpu.index) for gpu, w in zip(gpus.gpus, watts, strict=True) if w is None)
         yield unknown("host", "the power of these GPUs is not known: {silent}", silent=silent)
         return
