@@ -143,7 +143,7 @@ def _card(name: str, assumed: list[str]) -> Gpu:
     found = matrix.by_name(name)
     if found:
         return _nvidia(name, found, assumed)
-    amd = matrix.amd_by_name(name)
+    amd = matrix.amd_by_name(name) or tuple(card for card in matrix.amd() if card.name.lower() == name.lower())
     if not amd:
         nearest = matrix.nearest_names(name)
         hint = f"Did you mean {', '.join(nearest)}?" if nearest else "Name it as its vendor does."

@@ -1,6 +1,7 @@
 """What to know beside the verdict: links, host memory, disk, who holds the GPUs, defaults that surprise."""
 
-from gpudoctor.fit.engines.common import context_bytes
+import math
+
 from gpudoctor.fit.hardware import HELD_BYTES, Hardware
 from gpudoctor.fit.prediction import Prediction, Reason
 from gpudoctor.fit.question import Limits, Question
@@ -37,7 +38,9 @@ def _too_big(question: Question, prediction: Prediction) -> list[Reason]:
         return [Reason("model.too-big", "info" if asked else "warn", message, params)]
     if prediction.verdict == "does-not-fit":
         missing = -(prediction.margin_bytes or 0)
-        message = "{missing:bytes} are missing on the fullest GPU" if missing > 0 else "no GPU has room for a single layer"
+        message = "no GPU has room for a single layer"
+        if missing > 0:
+            message = "{missing:bytes} are missing on the fullest GPU"
         return [Reason("model.too-big", "fail", message, {"missing": missing})]
     return []
 
@@ -166,28 +169,24 @@ def _outside(question: Question, prediction: Prediction) -> list[Reason]:
     share = prediction.settings.gpu_memory_utilization
     if question.settings.engine != "vllm" or share is None or prediction.verdict != "fits":
         return []
-    found = []
     for gpu, need in zip(question.hardware.gpus, prediction.gpus, strict=True):
-        taken = need.total
-        if not taken:
+        if not need.total or share <= 0.9:
             continue
-        outside = gpu.usable_bytes - (-(-int(gpu.usable_bytes * share * 1000) // 1000))
-        rest = taken - int(gpu.usable_bytes * share)
+        inside = math.ceil(gpu.usable_bytes * share)
         held = gpu.usable_bytes - gpu.free_bytes if question.hardware.live else 0
-        if rest + held > outside and share > 0.9:
-            found.append(
-                Reason(
-                    "model.too-big", "warn",
-                    "a share of {share} leaves {outside:bytes} of GPU {gpu}; the CUDA context, graphs and other "
-                    "processes want {rest:bytes}",
-                    {"share": share, "outside": outside, "gpu": gpu.number, "rest": rest + held},
-                    (("Lower --gpu-memory-utilization to {lower}", None),), subject=f"gpu:{gpu.number}",
-                )
-            )  # fmt: skip
-            lower = int(100 * (gpu.usable_bytes - rest - held - context_bytes(gpu) // 4) / gpu.usable_bytes) / 100
-            found[-1].params["lower"] = lower
-            break
-    return found
+        outside, wanted = gpu.usable_bytes - inside, need.total - inside + held
+        lower = math.floor(100 * (gpu.usable_bytes - wanted) / gpu.usable_bytes) / 100
+        over = wanted > outside
+        return [
+            Reason(
+                "model.too-big", "warn" if over else "info",
+                "a share of {share} leaves {outside:bytes} of GPU {gpu}; the CUDA context, graphs and other processes "
+                "take {wanted:bytes}",
+                {"share": share, "outside": outside, "gpu": gpu.number, "wanted": wanted, "lower": lower},
+                (("Lower the share", "--gpu-memory-utilization {lower}"),) if over else (), subject=f"gpu:{gpu.number}",
+            )
+        ]  # fmt: skip
+    return []
 
 
 def _list(numbers: list[int]) -> str:

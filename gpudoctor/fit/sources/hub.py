@@ -8,12 +8,12 @@ from pathlib import Path
 
 USUAL = ("~/.cache/huggingface/hub", "/root/.cache/huggingface/hub", "/data/hub")
 """Where the cache lies unless HF_HOME or HF_HUB_CACHE say otherwise."""
-_ID = re.compile(r"^[A-Za-z0-9][\w.-]{0,95}/[\w.-]{1,96}$")
+_ID = r"[A-Za-z0-9][\w.-]{0,95}/[\w.-]{1,96}"
 
 
 def snapshot(repository: str, given: str | Path | None) -> Path | None:
     """The folder of this repository's newest cached revision, None when it is not cached."""
-    if not _ID.match(repository):
+    if not re.fullmatch(_ID, repository):
         return None
     wanted = "models--" + repository.replace("/", "--")
     for place in [given] if given is not None else USUAL:

@@ -9,30 +9,26 @@ from typing import NamedTuple
 
 from gpudoctor.fit.sources.quantization import canonical, near_dynamic
 
-_QUANT_TAG = re.compile(
-    r"[-_.:](ud-i?q\d_[a-z0-9_]+|i?q\d(?:_[0-9a-z]+)*|tq\d_0|bf16|fp16|f16|fp32|f32|mxfp4|nvfp4)$", re.IGNORECASE
+_QUANT_TAG = r"[-_.:](ud-i?q\d_[a-z0-9_]+|i?q\d(?:_[0-9a-z]+)*|tq\d_0|bf16|fp16|f16|fp32|f32|mxfp4|nvfp4)$"
+_PACKED = (
+    ("bnb nf4", r"[-_.]unsloth[-_]bnb[-_]4bit|[-_.]bnb[-_]4bit|[-_.]nf4", "NF4"),
+    ("bnb", r"[-_.]bnb[-_]8bit", "INT8"),
+    ("gptq", r"[-_.]gptq[-_.](?:int)?8(?:bit)?(?:[-_.]\w+)?", "GPTQ-Int8"),
+    ("gptq", r"[-_.]gptq(?:[-_.](?:int)?4(?:bit)?(?:[-_.]\w+)?|[-_.]marlin)?", "GPTQ-Int4"),
+    ("gptqmodel autoround", r"[-_.](?:gptqmodel|autoround)[-_.](?:int)?4(?:bit)?", "W4A16"),
+    ("awq", r"[-_.]awq(?:[-_.](?:int)?4(?:bit)?)?(?:[-_.]gemm)?|[-_.]int4[-_.]awq", "AWQ"),
+    ("fp8", r"[-_.]fp8(?:[-_.](?:dynamic|kv|block|static))*", "FP8"),
+    ("fp4", r"[-_.](?:nvfp4|fp4)(?:a16)?", "NVFP4"),
+    ("mxfp4", r"[-_.]mxfp4(?:[-_.]moe)?", "MXFP4"),
+    ("w8a", r"[-_.](?:quantized[-_.])?w8a(?:8|16)", "W8A8"),
+    ("w4a16 int4", r"[-_.](?:quantized[-_.])?(?:w4a16|int4)(?:[-_.](?:g\d+|autoround))*", "W4A16"),
+    ("int8", r"[-_.]int8", "W8A8"),
 )
-_PACKED = [
-    (re.compile(pattern + "$", re.IGNORECASE), quant)
-    for pattern, quant in (
-        (r"[-_.]unsloth[-_]bnb[-_]4bit|[-_.]bnb[-_]4bit|[-_.]nf4", "NF4"),
-        (r"[-_.]bnb[-_]8bit", "INT8"),
-        (r"[-_.]gptq[-_.](?:int)?8(?:bit)?(?:[-_.]\w+)?", "GPTQ-Int8"),
-        (r"[-_.]gptq(?:[-_.](?:int)?4(?:bit)?(?:[-_.]\w+)?|[-_.]marlin)?", "GPTQ-Int4"),
-        (r"[-_.](?:gptqmodel|autoround)[-_.](?:int)?4(?:bit)?", "W4A16"),
-        (r"[-_.]awq(?:[-_.](?:int)?4(?:bit)?)?(?:[-_.]gemm)?|[-_.]int4[-_.]awq", "AWQ"),
-        (r"[-_.]fp8(?:[-_.](?:dynamic|kv|block|static))*", "FP8"),
-        (r"[-_.](?:nvfp4|fp4)(?:a16)?", "NVFP4"),
-        (r"[-_.]mxfp4(?:[-_.]moe)?", "MXFP4"),
-        (r"[-_.](?:quantized[-_.])?w8a(?:8|16)", "W8A8"),
-        (r"[-_.](?:quantized[-_.])?(?:w4a16|int4)(?:[-_.](?:g\d+|autoround))*", "W4A16"),
-        (r"[-_.]int8", "W8A8"),
-    )
-]
-_ROLE = re.compile(r"[-_](?:instruct|chat|it|text|base|hf|pt)(?=$|[-_])", re.IGNORECASE)
-_HOST = re.compile(r"^(?:https?://)?(?:www\.)?(?:hf\.co|huggingface\.co)/", re.IGNORECASE)
-_REGISTRY = re.compile(r"^(?:https?://)?(?:registry\.)?ollama\.(?:com|ai)/(?:library/)?|^library/", re.IGNORECASE)
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f\\]|\.\./|/\.\.|//")
+"""Words of which one must be there, the ending of a repository's name, and the quantization it means."""
+_ROLE = r"[-_](?:instruct|chat|it|text|base|hf|pt)(?=$|[-_])"
+_HOST = r"^(?:https?://)?(?:www\.)?(?:hf\.co|huggingface\.co)/"
+_REGISTRY = r"^(?:https?://)?(?:registry\.)?ollama\.(?:com|ai)/(?:library/)?|^library/"
+_UNSAFE = r"[\x00-\x1f\x7f\\]|\.\./|/\.\.|//"
 LONGEST = 300
 """Characters a name may have."""
 
@@ -68,11 +64,11 @@ def _quant(text: str) -> tuple[str | None, str | None]:
 def parse(text: str) -> Name | None:
     """Take a name apart; None when it cannot be one (control characters, too long, empty)."""
     stripped = text.strip()
-    if not stripped or len(stripped) > LONGEST or _UNSAFE.search(stripped.replace("://", ":")):
+    if not stripped or len(stripped) > LONGEST or re.search(_UNSAFE, stripped.replace("://", ":")):
         return None
-    base = _REGISTRY.sub("", stripped)
-    hub = bool(_HOST.match(base))
-    base = _HOST.sub("", base).strip("/")
+    base = re.sub(_REGISTRY, "", stripped, flags=re.IGNORECASE)
+    hub = bool(re.match(_HOST, base, re.IGNORECASE))
+    base = re.sub(_HOST, "", base, flags=re.IGNORECASE).strip("/")
     repository = base.partition(":")[0] if "/" in base else ""
     base = base.lower()
     quantization = approximated = None
@@ -83,7 +79,7 @@ def parse(text: str) -> Name | None:
         if quantization is None and tail not in ("", "latest"):
             base = f"{base}:{tail}"
     is_tag = not hub and ("/" not in base or ":" in base)
-    match = _QUANT_TAG.search(base)
+    match = re.search(_QUANT_TAG, base)
     if quantization is None and match:
         quantization, approximated = _quant(match.group(1))
         if quantization:
@@ -91,8 +87,8 @@ def parse(text: str) -> Name | None:
     if base.endswith("-gguf"):
         base, gguf = base[:-5], True
     if quantization is None:
-        for pattern, quant in _PACKED:
-            match = pattern.search(base)
+        for words, pattern, quant in _PACKED:
+            match = any(word in base for word in words.split()) and re.search(f"(?:{pattern})$", base)
             if match and match.start() > 0:
                 base, quantization = base[: match.start()], quant
                 break
@@ -106,7 +102,7 @@ def keys(name: Name) -> list[str]:
     if name.is_tag:
         model, _, tag = base.partition(":")
         found.append(f"{model}:{tag or 'latest'}")
-        plain = _ROLE.sub("", f"-{tag}").lstrip("-") if tag else "latest"
+        plain = re.sub(_ROLE, "", f"-{tag}").lstrip("-") if tag else "latest"
         found.append(f"{model}:{plain or 'latest'}")
     short = base.rpartition("/")[2]
     found += [short, short.removeprefix("meta-"), loose(short)]
@@ -116,7 +112,7 @@ def keys(name: Name) -> list[str]:
 def loose(short: str) -> str:
     """A repository name without owner and without the words for its training stage that keep the shape."""
     plain = short.rpartition("/")[2].lower().removeprefix("meta-").replace("_", "-")
-    return "~" + _ROLE.sub("", plain).strip("-")
+    return "~" + re.sub(_ROLE, "", plain).strip("-")
 
 
 def nearest(text: str, known: list[str], count: int = 3) -> list[str]:

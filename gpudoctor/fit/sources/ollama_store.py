@@ -17,8 +17,8 @@ USUAL = (
     "/root/.ollama/models",
 )
 """Where installers and containers put the store."""
-_WORD = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
-_DIGEST = re.compile(r"^sha256[:-]([0-9a-f]{64})$")
+_WORD = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+_DIGEST = r"sha256[:-]([0-9a-f]{64})"
 MODEL = "application/vnd.ollama.image.model"
 PROJECTOR = "application/vnd.ollama.image.projector"
 
@@ -39,7 +39,7 @@ def reference(text: str) -> tuple[str, str, str, str] | None:
     if not colon or "/" in tag:
         model, tag = base, "latest"
     words = model.split("/")
-    if not 1 <= len(words) <= 3 or not all(_WORD.match(word) for word in (*words, tag)):
+    if not 1 <= len(words) <= 3 or not all(re.fullmatch(_WORD, word) for word in (*words, tag)):
         return None
     host = "registry.ollama.ai"
     if len(words) == 3:
@@ -96,7 +96,7 @@ def blobs_in(found: dict[str, object], where: str) -> list[Blob]:
     for layer in layers:
         if not isinstance(layer, dict):
             continue
-        digest = _DIGEST.match(str(layer.get("digest", "")))
+        digest = re.fullmatch(_DIGEST, str(layer.get("digest", "")))
         size = layer.get("size")
         if digest and isinstance(size, int) and not isinstance(size, bool) and 0 <= size < 1 << 50:
             blobs.append(Blob(str(layer.get("mediaType", "")), digest[1], size))

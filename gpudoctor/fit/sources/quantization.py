@@ -62,7 +62,7 @@ _ALIASES = {
 }  # fmt: skip
 _GGUF = {name.upper(): name for name in BASE}
 _SAFETENSORS = {name.upper(): name for name in (*SCHEMES, *FLOATS)}
-_DYNAMIC = re.compile(r"UD-?(I?Q\d_[A-Z0-9_]+?)(?:_XL|_L)?$")
+_DYNAMIC = r"UD-?(I?Q\d_[A-Z0-9_]+?)(?:_XL|_L)?$"
 
 
 def canonical(text: str) -> str | None:
@@ -78,7 +78,7 @@ def canonical(text: str) -> str | None:
 
 def near_dynamic(text: str) -> str | None:
     """The plain mix nearest to one of Unsloth's dynamic ones (``UD-Q4_K_XL``), None for other names."""
-    match = _DYNAMIC.match(text.strip().upper())
+    match = re.match(_DYNAMIC, text.strip().upper())
     if match is None:
         return None
     stem = match.group(1)
