@@ -88,7 +88,9 @@ def parse(text: str) -> Name | None:
         base, gguf = base[:-5], True
     if quantization is None:
         for words, pattern, quant in _PACKED:
-            match = any(word in base for word in words.split()) and re.search(f"(?:{pattern})$", base)
+            if not any(word in base for word in words.split()):
+                continue
+            match = re.search(f"(?:{pattern})$", base)
             if match and match.start() > 0:
                 base, quantization = base[: match.start()], quant
                 break
