@@ -24,6 +24,7 @@ from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.pci import Pci, PciDevice
+from gpudoctor.matrices import cuda_driver
 from gpudoctor.matrices import gpus as gpu_table
 
 
@@ -46,9 +47,10 @@ def wrong_flavour(
     log = kernel_log.of("gpu-unsupported") if isinstance(kernel_log, KernelLog) else ()
     told = [e for e in log if "open kernel modules" in " ".join(e.text.lower().split())]
     needs = {d.address: _needs(d) for d in devices}
+    version = known(driver.loaded_version) or _version_of_file(module_file)
     wrong = [
         d for d in devices
-        if d.address not in works
+        if d.address not in works and not _dropped(d, version)
         and (needs[d.address] not in (None, "either", flavour)
              or (flavour == "proprietary" and any(e.address is None or is_at(e.address, (d,)) for e in told)))
     ]
@@ -80,6 +82,18 @@ def _of_file(module_file: ModuleFile | Unavailable) -> Flavour | None:
     if info is None or not info.license:
         return None
     return "proprietary" if info.license.strip().upper() == "NVIDIA" else "open"
+
+
+def _version_of_file(module_file: ModuleFile | Unavailable) -> str | None:
+    info = module_file.info if isinstance(module_file, ModuleFile) else None
+    return info.version or None if info is not None else None
+
+
+def _dropped(device: PciDevice, version: str | None) -> bool:
+    """Tell whether the branch no longer supports the GPU in any flavour: then driver.gpu-unsupported speaks."""
+    branch = cuda_driver.branch_of(version) if version else None
+    last = [row.max_driver_branch for row in _rows(device)]
+    return branch is not None and bool(last) and all(limit is not None and limit < branch for limit in last)
 
 
 def _rows(device: PciDevice) -> tuple[gpu_table.NvidiaGpu, ...]:
