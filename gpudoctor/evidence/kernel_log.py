@@ -53,23 +53,24 @@ _RM_INIT = re.compile(r"RmInitAdapter failed|rm_init_adapter\S*\s+failed")
 _LOADING = re.compile(r"NVRM: loading NVIDIA UNIX")
 _LOAD_BEGINS = re.compile(r"nvidia-nvlink: Nvlink Core is being initialized")
 _RECOVERED = re.compile(r"to 0x0 \(None\)")
-_RESET_DONE = re.compile(r"\b(?:nvidia|vfio-pci) " + _ADDRESS + r": reset done|amdgpu.*GPU reset\S* succeeded")
-_REJECTED = re.compile(r"Loading of .*module.* is rejected|unsigned module loading is restricted")
+_RESET_DONE = re.compile(r"\b(?:nvidia|vfio-pci) " + _ADDRESS + r": reset done|GPU reset(?:\(\d+\))? succeeded")
+_REJECTED = re.compile(r"Loading of .{0,60}?module.{0,40}? is rejected|unsigned module loading is restricted")
 _UNSUPPORTED = re.compile(
     r"is\s+not\s+supported\s+by\s|supported\s+through\s+the\s+NVIDIA|requires\s+use\s+of\s+the\s+NVIDIA\s+open"
 )
 _KILLED = re.compile(r"Killed process (\d+)[, ]+\(([^)]*(?:\)[^),]*)?)\)")
-_OOM_LINE = re.compile(r"oom-kill:.*?\btask_memcg=([^,]*),task=(.*),pid=(\d+)")
+_OOM_LINE = re.compile(r"\btask_memcg=([^,]*),task=(.{0,64}?),pid=(\d+)")
 _AER = re.compile(r"\b" + _ADDRESS + r": (?:AER: )?PCIe Bus Error: severity=([^,]+)")
 _NO_RECOVERY = re.compile(r"\bnvidia " + _ADDRESS + r": AER: can't recover")
 _BAR = re.compile(r"(?<!VF )\bBAR ?([0-5])\b")
 _BAR_FAILED = re.compile(r"can't assign|failed to assign|no space for")
 _AMD = re.compile(
-    r"ring \S+ timeout|GPU reset begin|GPU reset\S* (?:end with ret = -|failed)|Fatal error during GPU init"
+    r"ring \S{1,40} timeout|GPU reset begin|GPU reset(?:\(\d+\))? (?:end with ret = -|failed)"
+    r"|Fatal error during GPU init"
     r"|uncorrectable (?:hardware )?errors? detected|GPU is lost|lost from (?:the )?bus"
-    r"|amdgpu.* probe .*failed|probe (?:of .*|with driver amdgpu )failed"
+    r"|probe (?:of .{1,40}?|with driver amdgpu )failed"
 )
-_AMD_FATAL = re.compile(r"Fatal error|uncorrectable|lost|probe|GPU reset\S* (?:end|failed)")
+_AMD_FATAL = re.compile(r"Fatal error|uncorrectable|lost|probe|GPU reset\S{0,8} (?:end|failed)")
 _IOMMU = re.compile(
     r"\bnvidia " + _ADDRESS + r": AMD-Vi: Event logged \[IO_PAGE_FAULT|DMAR: \[DMA[^\]]*\] Request device"
 )
@@ -153,7 +154,7 @@ class KernelLogReader:
             self._last_line = line
             return
         first, *more = line.replace("#012", "\n").replace("\\x0a", "\n").split("\n")
-        if self._pending is not None and first[0] in " \t" and not _STARTS.match(first):
+        if self._pending is not None and first[:1] in (" ", "\t") and not _STARTS.match(first):
             self._continue(first)
         else:
             stamp, text = split_line(first, self._now)
@@ -247,7 +248,8 @@ class KernelLogReader:
     def _flush(self) -> None:
         if self._pending is not None:
             (stamp, parts), self._pending = self._pending, None
-            self._understand(" ".join(p.removeprefix("NVRM:").strip() if n else p for n, p in enumerate(parts)), stamp)
+            whole = " ".join(p.removeprefix("NVRM:").strip() if n else p for n, p in enumerate(parts))
+            self._understand(whole[:MAX_LINE_CHARS], stamp)
 
     def _understand(self, text: str, stamp: Stamp | None) -> None:
         """Make an event of one whole message, if it is of any interest."""
@@ -335,7 +337,7 @@ class KernelLogReader:
 
     def _other_message(self, text: str, stamp: Stamp | None) -> None:
         address = _address_in(text)
-        if found := _OOM_LINE.search(text):
+        if "oom-kill:" in text and (found := _OOM_LINE.search(text)):
             self._kill = (int(found[3]), found[1])
             self._killed(int(found[3]), found[2], text, stamp, told=False)
         elif found := _KILLED.search(text):

@@ -5,10 +5,13 @@
 
 import calendar
 import datetime
+import time
 import tracemalloc
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gpudoctor.evidence.kernel_log import KernelLogReader, Stamp, plain_address, read_events, split_line
 from gpudoctor.facts.kernel_log import KernelEvent
@@ -447,6 +450,31 @@ def test_memory_stays_bounded() -> None:
     assert len(events) == 2000
     assert reader.dropped == 2_000
     assert peak < 8 * 2**20
+
+
+FRAGMENTS = ["NVRM: ", "Xid (PCI:0000:1a:00): ", "SXid (PCI:0000:c1:00.0): ", "79", ", ", "Fatal", "Data {0x0}", "BAR 1", " [mem size 1]",
+             ": can't assign", "oom-kill:", "task_memcg=/a,task=b,pid=3", "Killed process 3 (b)", "Linux version 6", "amdgpu ", "nvidia ",
+             "0000:1a:00.0", ": AER: ", "PCIe Bus Error: severity=", "Loading of module", " is rejected", "#012", "\\x0a", "\n", "[ 1.5] ",
+             "Dec  2 11:49:53 h kernel: ", " ", "fallen off the bus", "RmInitAdapter failed!", "API mismatch", "154, to 0x0 (None)",
+             "nvidia-nvlink: Nvlink Core is being initialized", "loading NVIDIA UNIX", "GPU reset", "\x00", "é", "GPU resetmodule"]
+
+
+@given(st.lists(st.lists(st.sampled_from(FRAGMENTS), max_size=12).map("".join), max_size=12))
+@settings(max_examples=150, deadline=None)
+def test_no_mixture_of_lines_breaks_the_reader(lines: list[str]) -> None:
+    for event in read_events(lines, now=1.7e9, uptime=5.0):
+        assert event.count > 0
+        assert len(event.text) <= 300
+        assert event.boot <= 0
+        assert event.seconds_ago is None or event.seconds_ago >= 0
+
+
+@pytest.mark.parametrize("piece", ["Loading of module", "oom-kill:task_memcg=", "GPU reset", "probe of ", "Killed process 1 (", "NVRM: is not supported "])
+def test_no_line_takes_long(piece: str) -> None:
+    line = f"amdgpu {piece * 2000}"
+    started = time.process_time()
+    read_events([line] * 20)
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("junk", ["\x00\x1b[31mNVRM", "NVRM: Xid (PCI:", "[", "[99999999999999999999.9] NVRM: Xid (PCI:0000:1a:00): 13, x",
