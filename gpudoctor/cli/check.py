@@ -154,8 +154,7 @@ def _facts(
             return read_snapshot(snapshot)
         except SnapshotError as error:
             raise Failure(str(error), str(snapshot), "record one with gpudoctor snapshot -o FILE") from None
-    if not Path(root).is_dir():
-        raise Failure(f"{root} is no folder", "--root", "name the folder where the host is mounted")
+    require_folder(root)
     from gpudoctor.cli.progress import progress_line
     from gpudoctor.probes.take import take_snapshot
 
@@ -165,6 +164,15 @@ def _facts(
             root=root, timeout=timeout, deep=target.deep, sections=selection.sections | {"host"}, options=options,
             progress=progress,
         )
+
+
+def require_folder(root: str) -> None:
+    """Refuse a ``--root`` that is no folder or may not be listed."""
+    try:
+        next(Path(root).iterdir(), None)
+    except OSError as error:
+        hint = "name the folder where the host is mounted"
+        raise Failure(f"{root}: {error.strerror or error}", "--root", hint) from None
 
 
 def _target(

@@ -25,6 +25,7 @@ def snapshot(
 
     Judge the record anywhere: gpudoctor check --snapshot FILE
     """
+    from gpudoctor.cli.check import require_folder
     from gpudoctor.cli.progress import progress_line
     from gpudoctor.facts.redact import redact as take_names_out
     from gpudoctor.facts.snapshot import SnapshotError, encode, write_snapshot
@@ -35,8 +36,7 @@ def snapshot(
         raise Failure("nothing to do", "snapshot", "give -o FILE to record, or --show to look")
     if output is not None and not os.access(output.parent, os.W_OK):
         raise Failure("the folder cannot be written", str(output.parent))
-    if not Path(root).is_dir():
-        raise Failure(f"{root} is no folder", "--root", "name the folder where the host is mounted")
+    require_folder(root)
     with progress_line(sys.stderr, enabled=True) as progress:
         facts = take_snapshot(root=root, timeout=timeout, deep=deep, progress=progress)
     if redact:

@@ -142,7 +142,9 @@ class _Run:
                 self.complete.add(str(self.item["start"]))
             self.item = None
         elif isinstance(message.get("set"), dict):
-            facts.update(message["set"])
+            for field, value in message["set"].items():
+                lost = [v for v in _list(facts.get(field)) if isinstance(v, dict) and v.get("failure")]
+                facts[field] = [*lost, *value] if lost and isinstance(value, list) else value
 
     def lost(self, why: str, kind: str) -> bool:
         """Account for a child that hung or died; True if a fresh one goes on without the item in progress."""
@@ -213,6 +215,10 @@ class _Run:
     def _silent(self) -> bool:
         known = {**self.answer.sections, **self.answer.missing}
         return any(section not in known for section in self.spec.sections) or bool(self._owed())
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def run_probes(

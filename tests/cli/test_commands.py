@@ -13,15 +13,8 @@ import pytest
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
-HEALTHY: dict[str, Any] = {
-    "schema": "gpudoctor.snapshot/1",
-    "host": {"status": "recorded", "hostname": "gpu01", "os_name": "Ubuntu 22.04.5 LTS"},
-    "pci": {
-        "status": "recorded",
-        "devices": [{"address": "0000:1a:00.0", "vendor": "10de", "device": "1e30", "class_code": "0300"}],
-    },
-    "gpus": {"status": "recorded", "driver_version": "580.95.05", "gpus": [{"index": 0, "name": "Quadro RTX 8000"}]},
-}
+RECORDED = Path(__file__).parents[2] / "fixtures" / "gh200-healthy" / "snapshot.json"
+HEALTHY: dict[str, Any] = json.loads(RECORDED.read_text(encoding="utf-8"))
 
 
 def write(folder: Path, document: object, name: str = "s.json") -> Path:
@@ -31,7 +24,8 @@ def write(folder: Path, document: object, name: str = "s.json") -> Path:
 
 
 def with_pci(devices: list[object]) -> dict[str, Any]:
-    return {**HEALTHY, "pci": {"status": "recorded", "devices": devices}, "gpus": {"status": "recorded", "gpus": []}}
+    none = {"status": "recorded", "error_code": 12, "error": "NVML Shared Library Not Found"}
+    return {**HEALTHY, "pci": {"status": "recorded", "devices": devices}, "gpus": none}
 
 
 def only_pci(gpudoctor: Command, *more: str | Path) -> tuple[int, dict[str, Any]]:
@@ -77,7 +71,7 @@ BAD: list[tuple[list[str], str]] = [
     (["check", "--fail-on", "info"], "never"),
     (["check", "--format", "xml"], "formats are"),
     (["check", "-o", "xml=f"], "formats are"),
-    (["check", "--root", "{dir}/none"], "no folder"),
+    (["check", "--root", "{dir}/none"], "No such file"),
     (["check", "--expect-gpus", "-1"], "expect-gpus"),
     (["check", "--bogus"], "No such option"),
     (["check", "--snapshot", "{dir}/ok.json", "--deep"], "choose one"),
@@ -159,12 +153,12 @@ def test_several_reports_at_once(gpudoctor: Command, tmp_path: Path) -> None:
     source = write(tmp_path, HEALTHY)
     done = gpudoctor("check", "--snapshot", source, "-o", f"json={tmp_path}/r.json", "-o", f"console={tmp_path}/r.txt")
     assert json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))["run"]["exit_code"] == done.returncode
-    assert "gpu01" in (tmp_path / "r.txt").read_text(encoding="utf-8")
+    assert "grace" in (tmp_path / "r.txt").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("encoding", ["cp949", "ascii", "utf-8", "latin-1"])
 def test_output_survives_any_console(gpudoctor: Command, tmp_path: Path, encoding: str) -> None:
-    strange = {**HEALTHY, "host": {"status": "recorded", "hostname": "서버-✓-\x1b[31m", "os_name": "é\u202e"}}
+    strange = {**HEALTHY, "host": {**HEALTHY["host"], "hostname": "서버-✓-\x1b[31m", "os_name": "é\u202e"}}
     path = write(tmp_path, strange)
     for arguments in (["check", "-v"], ["check", "--json"]):
         done = subprocess.run(
