@@ -19,6 +19,7 @@ from gpudoctor.checking import (
     Evidence,
     Finding,
     Policy,
+    Step,
     Target,
     check,
     failed,
@@ -37,6 +38,8 @@ from gpudoctor.facts.gpus import Gpu, GpuProcess
 SOURCE = "nvmlDeviceGetMemoryInfo_v2"
 DESKTOP = ("xorg", "xwayland", "gnome-shell", "kwin", "plasmashell", "mutter", "sway", "hyprland", "weston", "gdm",
            "sddm", "lightdm", "cinnamon", "xfwm4", "nvidia-persistenced")
+#: With less than this nobody serves a model.
+LEAST_SHARE = 0.3
 #: The older call counts the driver's reserved memory as used.
 RESERVED_ALLOWANCE_BYTES = 2**30
 
@@ -66,8 +69,7 @@ def memory_in_use(gpu: Gpu, target: Target, policy: Policy) -> Iterator[Finding]
             name=gpu.label, free=free, total=total, asked=asked,
             processes=named or tuple(desktop) or ("a program that is not visible from here",),
             evidence=seen,
-            fix=(look, step("Stop them, or start vLLM with --gpu-memory-utilization {share:.2f} or less.",
-                            share=int(free / total * 100) / 100 if total else 0.0)),
+            fix=(look, step("Stop what is not needed."), *_smaller_share(free, total)),
         )
     elif foreign > limit:
         yield warned(gpu.subject, "{name}: {foreign:bytes} are held by {processes}", name=gpu.label, foreign=foreign,
@@ -84,6 +86,13 @@ def memory_in_use(gpu: Gpu, target: Target, policy: Policy) -> Iterator[Finding]
                     evidence=seen)
     else:
         yield passed(gpu.subject, "{free:bytes} of {total:bytes} are free", free=free, total=total, evidence=seen)
+
+
+def _smaller_share(free: int, total: int) -> tuple[Step, ...]:
+    share = int(free / total * 100) / 100 if total else 0.0
+    if share < LEAST_SHARE:
+        return ()
+    return (step("Or start vLLM with --gpu-memory-utilization {share:.2f} or less.", share=share),)
 
 
 def _short(process: GpuProcess) -> str:

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from gpudoctor.checking import (
     Finding,
     Policy,
+    Step,
     Target,
     check,
     failed,
@@ -31,6 +32,9 @@ from gpudoctor.checking import (
 )
 from gpudoctor.checking.cards import card
 from gpudoctor.facts.gpus import Gpu, Gpus
+
+#: Below this share of its limit a GPU loses more speed than anybody would accept.
+LEAST_SHARE = 0.6
 
 
 @check()
@@ -54,8 +58,11 @@ def psu_short(gpus: Gpus, target: Target, policy: Policy) -> Iterator[Finding]:
     seen = (saw("sum of the GPUs' power limits in watts", total, "nvmlDeviceGetEnforcedPowerLimit, GPU table"),
             saw("rest of the machine in watts", system, "policy"),
             saw("power supply in watts", target.psu_watts, "--psu-watts"))
-    lower = step("Take a larger supply, or lower each GPU's limit.", "sudo nvidia-smi -pl {watts}",
-                 watts=int(min(w for w in watts if w is not None) * 0.8), risk="slows the GPUs down a little")
+    fitting = int((target.psu_watts * (1 - policy["psu_reserve_share"]) - system) / len(watts))
+    lower: tuple[Step, ...] = (step("Take a larger supply."),)
+    if fitting >= LEAST_SHARE * max(w for w in watts if w is not None):
+        lower = (*lower, step("Or lower each GPU's limit to {watts} W.", "sudo nvidia-smi -pl {watts}", watts=fitting,
+                              risk="slows the GPUs down; lasts until the next reboot"))
     if need_watts > target.psu_watts:
         yield failed(
             "host",

@@ -117,3 +117,10 @@ def test_supply_counts_every_gpu() -> None:
     cards = tuple(Gpu(index=n, name="x", power_enforced_watts=450.0) for n in range(2))
     (result,) = judge_check("gpu.psu-short", target=Target(psu_watts=1100, gpus=(0,)), gpus=Gpus(gpus=cards))
     assert result.status == "fail"
+
+
+@pytest.mark.parametrize(("supply", "ways"), [(1200, ["sudo nvidia-smi -pl {watts}"]), (850, [])])
+def test_a_lower_limit_is_offered_only_where_it_is_enough(supply: int, ways: list[str]) -> None:
+    cards = tuple(Gpu(index=n, name="x", power_enforced_watts=450.0) for n in range(2))
+    (result,) = judge_check("gpu.psu-short", target=Target(psu_watts=supply), gpus=Gpus(gpus=cards))
+    assert [step.command for step in result.finding.fix if step.command] == ways
