@@ -15,6 +15,10 @@ _EVERY = {"gemma2": 2, "gpt-oss": 2, "gptoss": 2, "gemma3": 6, "cohere2": 4, "ex
 _CHUNKED = {"llama4": (8192, 4)}
 _NOT_SLIDING = frozenset({"phi3", "llama", "qwen2", "starcoder2"})
 _LAYERS = 4096
+_ENCODERS = frozenset(
+    {"bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3", "neo-bert", "modern-bert", "t5encoder"}
+)
+"""Embedding models: they look at the whole text at once and remember nothing."""
 
 
 class Geometry(NamedTuple):
@@ -71,7 +75,9 @@ def geometry(header: Header, present: dict[int, set[str]]) -> Geometry:
         attends = bool(roles & {"attn_k", "attn_v", "attn_kv_a_mqa"}) or ("attn_qkv" in roles and not mixing)
         attends = attends or (not roles and kv[index] > 0)
         states = (conv, state) if mixing else (0, 0)
-        if latent and "attn_kv_a_mqa" in roles:
+        if arch in _ENCODERS:
+            cache = Cache("none")
+        elif latent and "attn_kv_a_mqa" in roles:
             cache = Cache("latent", 1, kv_rank + rope, 0)
         elif attends and kv[index]:
             cache = Cache("full", kv[index], kv[index] * key_dim, kv[index] * value_dim)
@@ -82,8 +88,10 @@ def geometry(header: Header, present: dict[int, set[str]]) -> Geometry:
         else:
             cache = Cache("none")
         caches.append(cache._replace(conv_state_values=states[0], ssm_state_values=states[1]))
-    if any(c.kind == "none" and not c.ssm_state_values and not c.conv_state_values for c in caches) and not any(
-        c.key_values for c in caches
+    if (
+        arch not in _ENCODERS
+        and any(c.kind == "none" and not c.ssm_state_values and not c.conv_state_values for c in caches)
+        and not any(c.key_values for c in caches)
     ):
         unknown.append("what the layers remember: the file names no attention and no recurrent state")
     return Geometry(tuple(caches), most, max(kv, default=0), key_dim, value_dim, latent, tuple(unknown))

@@ -19,6 +19,8 @@ FILE_TYPES = {
 }  # fmt: skip
 """``general.file_type`` of a GGUF file: llama.cpp's llama_ftype."""
 
+_SPELT = {"gpt-oss": "gptoss"}
+"""Architectures that llama.cpp and Ollama spell differently."""
 _BLOCK = re.compile(r"^blk\.(\d{1,4})\.(.+)$")
 _TOWER = re.compile(r"^(?:v|vision|mm|a|audio|enc|resampler)\.")
 _SPLIT = re.compile(r"^(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<end>\.gguf)$", re.IGNORECASE)
@@ -229,7 +231,7 @@ def _blueprint(
     vocabulary = embedding[1] if len(embedding) > 1 else 0
     listed = lead.numbers(f"{arch}.feed_forward_length")
     return Blueprint(
-        architecture=arch,
+        architecture=_SPELT.get(arch, arch),
         model_type=arch,
         blocks=tuple(blocks),
         embedding=tuple(places["embedding"]),

@@ -79,11 +79,13 @@ class Window:
                 if self.left < 8:
                     raise self.broken("the header ends early: a string's length is missing")
                 self._fill(8)
-            buffer, position, done = self._buffer, self._position, 0
-            last = len(buffer) - 8
-            while done < count and position <= last:
-                position += 8 + length(buffer, position)[0]
-                done += 1
+            buffer, position, done = self._buffer, self._position, -1
+            try:
+                for done in range(count):  # noqa: B007  (read after the loop)
+                    position += 8 + length(buffer, position)[0]
+                done = count
+            except (struct.error, OverflowError):
+                pass
             count -= done
             if self._start + position > self.size:
                 raise self.broken("the header ends early: a string reaches beyond the end")
