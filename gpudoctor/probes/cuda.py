@@ -16,7 +16,7 @@ from gpudoctor.probes.root import Root
 from gpudoctor.probes.runner import ProbeAnswer, ProbeSpec, run_probes
 
 SECTIONS = ("cuda",)
-OPTIONS = ("use_busy", "patience")
+OPTIONS = ("gpus", "use_busy", "patience")
 
 #: Seconds of silence that one call may take, and that one child may take for all it does.
 PATIENCE, TIMEOUT = 20.0, 60.0
@@ -26,7 +26,9 @@ _GRACE = 15.0
 _SIDE_BY_SIDE = 4
 
 
-def probe(out: Reporter, root: Root, use_busy: bool = False, patience: float = PATIENCE) -> None:
+def probe(
+    out: Reporter, root: Root, gpus: Sequence[int] | None = None, use_busy: bool = False, patience: float = PATIENCE
+) -> None:
     """Test every idle GPU, one after the other so that copies do not share a PCIe switch; then every pair."""
     if out.left_out("CUDA"):
         return
@@ -44,7 +46,7 @@ def probe(out: Reporter, root: Root, use_busy: bool = False, patience: float = P
     out.set("cuda", **started)
     if isinstance(started["init_code"], dict):
         return  # there is no library
-    boards = _boards(children, uuids)
+    boards = [board for board in _boards(children, uuids) if gpus is None or board.index in gpus]
     for board in boards:
         out.start(f"GPU {board.index}", doing="its test", patience=TIMEOUT + _GRACE, section="cuda", field="gpus",
                   placeholder=CudaGpu(index=board.index, uuid=board.uuid), promised=True)

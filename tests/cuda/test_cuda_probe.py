@@ -94,8 +94,8 @@ def test_wrong_data_errors_hangs_and_crashes_stay_with_their_gpu(deep: Deep) -> 
 
 @with_compiler
 def test_a_busy_gpu_is_tested_when_told(deep: Deep) -> None:
-    text = machine("2x-v100-driver-470", "gpu.*.utilization = 80", "count = 1")
-    assert deep.cuda(text, use_busy=True).gpus[0].ok
+    text = machine("2x-v100-driver-470", "gpu.*.utilization = 80")
+    assert [(gpu.index, gpu.ok) for gpu in deep.cuda(text, use_busy=True, gpus=[1]).gpus] == [(1, True)]
 
 
 @with_compiler
