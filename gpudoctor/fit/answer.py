@@ -15,7 +15,8 @@ def answer(question: Question, contexts: tuple[int, ...] = (), *, advise: bool =
         return _without_gpus(question)
     first = limits.predict(question)
     refused = _refusals(question, first)
-    judged = _judged(question, first, refused)
+    assumed = (*question.assumed, *question.model.assumed, *first.assumed, *question.hardware.assumed)
+    judged = _widened(_judged(question, first, refused), len(assumed))
     known = Limits(None, None)
     if refused:
         known = Limits(0, 0)
@@ -37,7 +38,7 @@ def answer(question: Question, contexts: tuple[int, ...] = (), *, advise: bool =
         known,
         tuple(rows),
         _if_stopped(question, refused),
-        tuple(dict.fromkeys((*question.assumed, *question.model.assumed, *first.assumed, *question.hardware.assumed))),
+        tuple(dict.fromkeys(assumed)),
         (*refused, *judged.reasons, *notes(question, judged, known)),
         decode_tokens_per_s=speed.decode_tokens_per_s if speed else None,
         speed_basis=speed.basis if speed else None,
@@ -77,6 +78,13 @@ def _refusals(question: Question, prediction: Prediction) -> tuple[Reason, ...]:
 
     settings = question.settings._replace(tensor_parallel=prediction.settings.tensor_parallel)
     return refusals(question.model, settings, hardware)
+
+
+def _widened(prediction: Prediction, assumed: int) -> Prediction:
+    """Everything that was assumed instead of given makes the figure less sure: 2 % of the compute term each."""
+    compute = max((need.compute or 0 for need in prediction.gpus), default=0)
+    low, high = prediction.error
+    return prediction._replace(error=(low + assumed * compute // 50, high + assumed * compute // 50))
 
 
 def _judged(question: Question, prediction: Prediction, refused: tuple[Reason, ...]) -> Prediction:

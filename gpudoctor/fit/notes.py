@@ -42,6 +42,14 @@ def _too_big(question: Question, prediction: Prediction) -> list[Reason]:
         if missing > 0:
             message = "{missing:bytes} are missing on the fullest GPU"
         return [Reason("model.too-big", "fail", message, {"missing": missing})]
+    margin, (less, more) = prediction.margin_bytes, prediction.error
+    if prediction.verdict == "fits" and margin is not None and margin < more:
+        return [
+            Reason(
+                "model.too-big", "info", "{left:bytes} are left, less than the figure may be off ({error:bytes})",
+                {"left": margin, "error": max(less, more)},
+            )
+        ]  # fmt: skip
     return []
 
 

@@ -23,6 +23,7 @@ def refusals(model: Model, settings: Settings, hardware: Hardware) -> tuple[Reas
     engine, version = settings.engine or "", settings.version
     found += _parallel(model, settings, engine)
     found += _kind(model, engine)
+    found += _cache(model, settings, engine)
     if engine in ("vllm", "sglang", "ollama", "tgi") and version is not None and hardware.gpus:
         found += _requirement(engine, version, hardware)
     if engine == "vllm" and version is not None:
@@ -56,6 +57,29 @@ def _kind(model: Model, engine: str) -> list[Reason]:
                 "engine.model-unknown", "fail", "{engine} runs no encoder-decoder model such as {model}",
                 {"engine": engine, "model": model.name},
                 (("Serve it with vLLM or faster-whisper", None),),
+            )
+        ]  # fmt: skip
+    return []
+
+
+def _cache(model: Model, settings: Settings, engine: str) -> list[Reason]:
+    """llama.cpp's quantized caches: blocks of 32 values must divide a head, and values need flash attention."""
+    kind = (settings.kv_cache_type or "f16").lower()
+    if engine not in ("ollama", "llama.cpp") or not kind.startswith(("q", "iq")):
+        return []
+    if model.head_dim % 32 or model.value_head_dim % 32:
+        return [
+            Reason(
+                "engine.quant-unsupported", "fail", "a {kind} KV cache needs heads of a multiple of 32, here {head}",
+                {"kind": kind, "head": model.head_dim}, (("Keep the KV cache in f16", None),),
+                links=("https://github.com/ggml-org/llama.cpp/issues/13121",),
+            )
+        ]  # fmt: skip
+    if engine == "llama.cpp" and settings.flash_attention is False:
+        return [
+            Reason(
+                "engine.quant-unsupported", "fail", "a {kind} value cache needs flash attention", {"kind": kind},
+                (("Switch flash attention on", "-fa on"),),
             )
         ]  # fmt: skip
     return []

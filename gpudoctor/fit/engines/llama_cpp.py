@@ -154,7 +154,8 @@ class _Plan:
             layout = self._filled(wanted, True)
             if layout is not None and self.holds(layout, True):
                 return layout, True
-        low, high, best = 0, wanted, None
+        low, high = 0, wanted
+        best: Layout | None = None
         while low < high:
             middle = (low + high + 1) // 2
             layout = self._filled(middle, False)
@@ -162,6 +163,9 @@ class _Plan:
                 low, best = middle, layout
             else:
                 high = middle - 1
+        if best is None and self.margin:
+            # With --fit the server then starts with every layer on the CPU.
+            return [None] * (len(self.model.layers) + 1), False
         return (best, False) if best is not None else None
 
     def answer(self, layout: Layout, verdict: Verdict, cpu_moe: bool, possible: int | None = None) -> Prediction:

@@ -317,8 +317,6 @@ def _answer(
             least = weights + kept + guessed_graph + MINIMUM_BYTES
         needs.append(Need(weights, kept, compute, context_bytes(gpu), minimum=least, layers=span(layout, i)))
     verdict: Verdict = "fits" if whole and wanted >= len(layout) else "partial"
-    if placed(layout) == 0:
-        verdict = "does-not-fit"
     left = [gpu.free_bytes - (need.total or 0) for gpu, need in zip(hardware.gpus, needs, strict=True) if need.total]
     host_cache = sum(kept for kept, slot in zip(cache, layout, strict=False) if slot is None)
     cpu_weights = sum(unit for unit, slot in zip(units, layout, strict=True) if slot is None)

@@ -98,7 +98,8 @@ def predict(model: Model, settings: Settings, hardware: Hardware) -> Prediction:
         left.append(gpu.free_bytes - (needs[-1].total or 0))
     verdict: Verdict = "fits"
     if placed(layout) < len(layout):
-        verdict = "partial" if placed(layout) else "does-not-fit"
+        # device_map="auto" would spill to the CPU; plain loading ends out of memory, and that is what people meet.
+        verdict = "partial" if placed(layout) and settings.allow_partial else "does-not-fit"
     elif left and min(left) < 0:
         verdict = "does-not-fit"
     weights = sum(need.weights or 0 for need in needs)

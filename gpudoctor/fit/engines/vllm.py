@@ -209,15 +209,20 @@ def predict(model: Model, settings: Settings, hardware: Hardware) -> Prediction:
     needs: list[Need] = []
     groups: list[Groups] = []
     left: list[int] = []
+    staged: dict[int, tuple[Groups, int]] = {}
     for rank in range(min(world, len(gpus))):
         stage, gpu = rank // ranks, gpus[rank]
-        layers = model.layers[ranges[stage][0] : ranges[stage][1] + 1]
-        group = group_layers(model, layers, ranks, element, latent=version >= LATENT, hybrid=version >= (0, 9, 2))
+        if stage not in staged:
+            layers = model.layers[ranges[stage][0] : ranges[stage][1] + 1]
+            grouped = group_layers(
+                model, layers, ranks, element, latent=version >= LATENT, hybrid=version >= (0, 9, 2)
+            )
+            states = sum(state_bytes(layer.cache, 2, 4) for layer in layers)
+            staged[stage] = grouped, needed_bytes(grouped, context, flight) * parallel + states * parallel
+        group, need = staged[stage]
         share = math.ceil(gpu.usable_bytes * (settings.gpu_memory_utilization or 0.9))
         other = other_bytes(settings)
         room = share - weights[stage] - activation - other - inside
-        states = sum(state_bytes(layer.cache, 2, 4) for layer in layers)
-        need = needed_bytes(group, context, flight) * parallel + states * parallel
         outside = context_bytes(gpu) + graphs - inside
         minimum = weights[stage] + activation + other + inside + need + outside
         needs.append(
