@@ -1,6 +1,7 @@
 """Taking a snapshot: run the probes, make typed facts of what came, and keep a reason for the rest."""
 
 import datetime
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, cast
 
@@ -36,7 +37,13 @@ def take_snapshot(
         for spec in PROBES
         if (deep or not spec.deep) and (sections is None or set(spec.sections) & set(sections))
     ]
-    answers = run_probes(specs, root=root, timeout=timeout, options=options, progress=progress)
+    started = time.monotonic()
+    answers: list[ProbeAnswer] = []
+    # What uses the GPUs comes last: it would show up in the others' temperatures, clocks and process lists.
+    for deeply in (False, True):
+        left = max(1.0, timeout - (time.monotonic() - started))
+        now = [spec for spec in specs if spec.deep == deeply]
+        answers += run_probes(now, root=root, timeout=left, options=options, progress=progress) if now else []
     facts: dict[str, Any] = {}
     for answer in answers:
         facts.update(_sections(answer))
