@@ -24,7 +24,8 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "driver.device-nodes": ("driver.nvml-unusable", "driver.uvm-broken", "cuda.unusable"),
     "driver.library-only-on-ld-path": ("driver.nvml-unusable",),
     "driver.nvml-unusable": ("gpu.*", "cuda.*", "driver.persistence-off"),
-    "driver.uvm-broken": ("cuda.unusable",),
+    "driver.uvm-broken": ("cuda.unusable", "gpu.pcie-slow", "gpu.p2p-broken"),
+    "cuda.unusable": ("gpu.pcie-slow", "gpu.p2p-broken"),
     "gpu.xid": ("gpu.lost-before", "gpu.not-responding", "gpu.recovery-needed", "gpu.count-short", "pci.no-gpu"),
     "gpu.power-limited": ("gpu.not-responding",),
     "gpu.sxid": ("gpu.nvlink-down", "gpu.nvlink-errors", "gpu.fabric-not-ready"),
@@ -42,10 +43,16 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "gpu.mig-unexpected": ("cuda.unusable",),
     "gpu.compute-mode": ("cuda.unusable",),
     "host.acs-on": ("gpu.p2p-broken",),
-    "driver.iommu-passthrough-off": ("gpu.p2p-broken",),
+    "driver.iommu-passthrough-off": ("gpu.p2p-broken", "amd.iommu"),
     "amd.driver-missing": ("amd.*",),
     "amd.iommu": ("gpu.p2p-broken",),
 }
+
+#: Causes that explain failures even while they are no more than a warning by themselves.
+EVEN_AS_WARNING = frozenset(
+    {"host.acs-on", "driver.iommu-passthrough-off", "amd.iommu", "driver.library-only-on-ld-path", "gpu.too-hot",
+     "gpu.memory-too-hot"}
+)
 
 _SYMPTOMS = ("fail", "warn", "unknown")
 
@@ -97,8 +104,10 @@ def _parent(symptom: Result, results: Sequence[Result], graph: Mapping[str, Sequ
 
 
 def _can_explain(cause: Result, symptom: Result) -> bool:
-    """A warning is too little to explain a failure; a GPU's fault explains no other GPU's."""
-    strong = cause.status == "fail" or (cause.status == "warn" and symptom.status != "fail")
+    """A warning is mostly too little to explain a failure; a GPU's fault explains no other GPU's."""
+    strong = cause.status == "fail" or (
+        cause.status == "warn" and (symptom.status != "fail" or cause.id in EVEN_AS_WARNING)
+    )
     return strong and (cause.subject in ("host", symptom.subject) or symptom.subject == "host")
 
 
