@@ -26,12 +26,13 @@ _MAX_LINES = 100_000
 _MAX_FILE_BYTES = 32 * 1024 * 1024
 _MAX_EARLIER_EVENTS = 200
 _JOURNAL_SECONDS = 6.0
-_EARLIER_SECONDS = 2.0
+_EARLIER_SECONDS = 1.5
 _EARLIER_DAYS = 30
 _LOST = "fallen off the bus|Xid .*: 79,"
 _LOST_WORDS = re.compile(_LOST)
 _BYTES_MESSAGE = re.compile(r'"MESSAGE"\s*:\s*\[')
 _FILES = ("/var/log/kern.log", "/var/log/messages", "/var/log/syslog", "/var/log/dmesg")
+_CUT = "-- cut --"
 _REFUSAL = ("insufficient permissions", "not seeing messages from other users", "Permission denied")
 
 
@@ -47,7 +48,10 @@ def probe(out: Reporter, root: Root) -> None:
     """Fill ``kernel_log`` from the first source that has any lines."""
     clock = _Clock(time.time(), time.clock_gettime(time.CLOCK_MONOTONIC))
     refused: list[str] = []
-    log = _from_journal(root, clock, refused) or _from_kmsg(root, clock, refused) or _from_files(root, clock, refused)
+    log, whole = _from_journal(root, clock, refused)
+    if not whole:
+        # The journal runs forward: one that was cut lacks the newest lines, which matter most.
+        log = _from_kmsg(root, clock, refused) or _from_files(root, clock, refused) or log
     if log is None and refused:
         places = " or ".join(refused)
         way = "add the user to the group systemd-journal or adm, or use sudo"
@@ -78,22 +82,28 @@ def _journal_place(root: Root) -> list[str] | None:
     return None
 
 
-def _from_journal(root: Root, clock: _Clock, refused: list[str]) -> KernelLog | None:
+def _from_journal(root: Root, clock: _Clock, refused: list[str]) -> tuple[KernelLog | None, bool]:
+    """Return what the journal has of this boot, and whether that is all of it."""
     place = _journal_place(root)
     if place is None or find("journalctl") is None:
-        return None
+        return None, False
     reader = clock.reader()
     seen = 0
+    whole = True
     asked = ["--dmesg", "--boot", "--lines", str(_MAX_LINES), "--output", "short-unix", "--all", *place]
     for line in _journalctl(asked, _JOURNAL_SECONDS):
-        if line[:1].isdigit():
+        if line is _CUT:
+            whole = False
+        elif line[:1].isdigit():
             seen += 1
             reader.feed(line)
         elif seen and line[:1] == " ":
             reader.feed(line)
         elif any(word in line for word in _REFUSAL) and "the journal" not in refused:
             refused.append("the journal")
-    return _log(reader, "journal") if seen else None
+    if not seen:
+        return None, False
+    return _log(reader, "journal", from_boot=None if whole else False), whole
 
 
 def _earlier_boots(root: Root, clock: _Clock) -> tuple[int, list[KernelEvent]]:
@@ -136,7 +146,7 @@ def _message(value: object) -> str:
 
 
 def _journalctl(arguments: list[str], seconds: float) -> Iterator[str]:
-    """Yield what journalctl prints, notices too, for at most so many seconds."""
+    """Yield what journalctl prints, notices too, for at most so many seconds; then ``_CUT``."""
     path = find("journalctl")
     if path is None:
         return
@@ -155,7 +165,7 @@ def _journalctl(arguments: list[str], seconds: float) -> Iterator[str]:
     try:
         while (left := deadline - time.monotonic()) > 0:
             if not select.select([pipe], [], [], left)[0]:
-                break
+                continue
             data = os.read(pipe.fileno(), 1 << 16)
             if not data:
                 break
@@ -163,6 +173,8 @@ def _journalctl(arguments: list[str], seconds: float) -> Iterator[str]:
             for line in lines:
                 yield line.decode("utf-8", "replace")
             rest = rest[-(1 << 20) :]
+        else:
+            yield _CUT
         if rest:
             yield rest.decode("utf-8", "replace")
     finally:

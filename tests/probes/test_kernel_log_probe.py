@@ -147,6 +147,15 @@ def test_a_journal_that_hangs_costs_its_time_only(probe: Probe, monkeypatch: pyt
     assert facts["source"] == "/var/log/kern.log"
 
 
+def test_a_journal_that_was_cut_lacks_its_newest_lines(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_log, "_JOURNAL_SECONDS", 0.3)
+    slow = f"echo '1716173213.856596 gpu01 kernel: {BOOT.partition('] ')[2]}'; exec sleep 30"
+    facts = probe(JOURNAL, slow)
+    assert (facts["source"], facts["from_boot"]) == ("journal", False)
+    facts = probe({"/var/log/kern.log": f"[ 1.0] {LOST}\n"}, slow)
+    assert facts["source"] == "/var/log/kern.log"
+
+
 def test_records_of_kmsg() -> None:
     reader = KernelLogReader(uptime=100.0)
     lost = f"4,17,40000000,-;{LOST}\n SUBSYSTEM=pci\n DEVICE=+pci:0000:1a:00.0\n".encode()
