@@ -34,6 +34,7 @@ from gpudoctor.checking import (
 )
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Gpu, GpuProcess
+from gpudoctor.facts.host import Host
 
 SOURCE = "nvmlDeviceGetMemoryInfo_v2"
 DESKTOP = ("xorg", "xwayland", "gnome-shell", "kwin", "plasmashell", "mutter", "sway", "hyprland", "weston", "gdm",
@@ -45,7 +46,7 @@ RESERVED_ALLOWANCE_BYTES = 2**30
 
 
 @check()
-def memory_in_use(gpu: Gpu, target: Target, policy: Policy) -> Iterator[Finding]:
+def memory_in_use(gpu: Gpu, host: Host | Unavailable, target: Target, policy: Policy) -> Iterator[Finding]:
     """Judge vLLM's own start rule when vLLM is wanted, else memory that strangers hold."""
     total, free = need(gpu.memory_total_bytes), need(gpu.memory_free_bytes)
     mig = known(gpu.mig)
@@ -74,6 +75,9 @@ def memory_in_use(gpu: Gpu, target: Target, policy: Policy) -> Iterator[Finding]
     elif foreign > limit:
         yield warned(gpu.subject, "{name}: {foreign:bytes} are held by {processes}", name=gpu.label, foreign=foreign,
                      processes=named, evidence=seen, fix=(look, step("Stop what is not needed.")))
+    elif hidden > limit and isinstance(host, Host) and host.wsl:
+        yield noted(gpu.subject, "{name}: {hidden:bytes} are held by Windows and its programs", name=gpu.label,
+                    hidden=hidden, evidence=seen)
     elif hidden > limit:
         yield warned(
             gpu.subject, "{name}: {hidden:bytes} are held by no program that is visible from here", name=gpu.label,

@@ -8,6 +8,7 @@ from gpudoctor.checking.target import EngineWish, Target
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.cuda import Cuda, P2pPair
 from gpudoctor.facts.gpus import Gpu, GpuProcess, Gpus, Mig, NvLink, Peer
+from gpudoctor.facts.host import Host
 from gpudoctor.facts.kernel_log import KernelEvent, KernelLog
 from gpudoctor.reports.words import message
 from gpudoctor.testing import judge_check
@@ -99,8 +100,13 @@ def test_who_holds_it_is_named_and_the_desktop_is_not_accused() -> None:
     assert "Xorg" not in message(result.finding)
 
 
+def test_under_wsl_the_windows_desktop_is_on_the_gpu() -> None:
+    assert status("gpu.memory-in-use", held(free=78), host=Host(wsl=True)) == "info"
+    assert status("gpu.memory-in-use", held(free=78), host=Host(wsl=False)) == "warn"
+
+
 def test_older_drivers_count_their_own_reserve_as_used() -> None:
-    card = held(free=79, used=GIB, )
+    card = held(free=79, used=GIB)
     assert status("gpu.memory-in-use", card) == "warn"
     old = Gpu(index=0, name=A100, memory_total_bytes=80 * GIB, memory_free_bytes=79 * GIB, memory_used_bytes=GIB,
               memory_reserved_bytes=Unavailable("older call", "driver-too-old"), processes=())
