@@ -51,7 +51,7 @@ def deal_in_turn(
     """Ollama's static estimator: units in turn to every GPU with room, one layer kept free on each.
 
     `buffer` is the size of one layer, `reserve` graph and minimum memory of each GPU. Layers are dealt from the
-    last to the first since 0.6.3 (`newest_first`), before that from the first. Source: ollama llm/memory.go.
+    last to the first since 0.7 (`newest_first`), before that from the first. Source: ollama llm/memory.go.
     """
     used = {gpu: reserve + buffer for gpu, free in enumerate(room) if free >= reserve + 2 * buffer}
     with_space = list(used)

@@ -87,6 +87,37 @@ def test_ollama_plans_what_its_log_says() -> None:
     assert [need.layers and need.layers[1] - need.layers[0] + 1 for need in answer.gpus] == [4, 4, 9]
 
 
+# What Ollama printed before loading: graph for a full and for a partial load, in MiB, and layers of each GPU.
+@pytest.mark.parametrize(
+    ("name", "quant", "version", "context", "hardware", "free", "graphs", "layers"),
+    [
+        # ollama/ollama#9245, #5913, #8447, #9181
+        ("qwen2.5:14b", None, "0.5.11", 2048, "RTX 4080", "15.4GiB", (307.0, 916.1), [49]),
+        ("qwen2.5:72b", "Q4_K_S", "0.2.8", 2048, "RX 7900 XTX", "23.9GiB", (313.0, 1287.5), [43]),
+        ("deepseek-r1:671b", None, "0.5.5", 2048, "RTX 4090", "23.3GiB", (654.0, 1019.5), [5]),
+        ("llama3.3:70b", "Q8_0", "0.5.7", 64000, "4x RTX 3090", "22.0GiB", (8189.0, 8443.0), [11, 11, 11, 11]),
+    ],
+)
+def test_ollama_estimates_as_printed(
+    name: str,
+    quant: str | None,
+    version: str,
+    context: int,
+    hardware: str,
+    free: str,
+    graphs: tuple[float, float],
+    layers: list[int],
+) -> None:
+    numbers = tuple(int(part) for part in version.split("."))
+    guessed = guess(gguf(name, quant), context, 1, 512, "f16", flash=False, version=numbers)
+    assert (round(guessed.full / MIB, 1), round(guessed.partial / MIB, 1)) == graphs
+    answer = asked(
+        name, hardware, free, form="gguf", engine="ollama", version=version, quant=quant, context=context, parallel=1,
+        flash_attention=False,
+    )  # fmt: skip
+    assert [need.layers and need.layers[1] - need.layers[0] + 1 for need in answer.gpus] == layers
+
+
 @pytest.mark.parametrize(
     ("version", "gib", "context"),
     [("0.6.6", 24, 2048), ("0.6.7", 24, 4096), ("0.15.4", 96, 4096), ("0.15.5", 96, 131072), ("0.15.5", 24, 32768),

@@ -234,7 +234,7 @@ def _static(model: Model, settings: Settings, hardware: Hardware, version: Versi
             room[0] -= separate
         found = deal_in_turn(
             sizes, output, room, buffer=first, reserve=max(guessed.partial, full) + MINIMUM_BYTES,
-            newest_first=version >= (0, 6, 3), requested=settings.gpu_layers,
+            newest_first=version >= (0, 7), requested=settings.gpu_layers,
         )  # fmt: skip
         return contiguous([None if slot is None else chosen[slot] for slot in found], chosen)
 
@@ -317,10 +317,22 @@ def _answer(
             least = weights + kept + guessed_graph + MINIMUM_BYTES
         needs.append(Need(weights, kept, compute, context_bytes(gpu), minimum=least, layers=span(layout, i)))
     verdict: Verdict = "fits" if whole and wanted >= len(layout) else "partial"
-    left = [gpu.free_bytes - (need.total or 0) for gpu, need in zip(hardware.gpus, needs, strict=True) if need.total]
+    pairs = [(gpu, need) for gpu, need in zip(hardware.gpus, needs, strict=True) if need.total]
+    left = [gpu.free_bytes - (need.total or 0) for gpu, need in pairs]
     host_cache = sum(kept for kept, slot in zip(cache, layout, strict=False) if slot is None)
     cpu_weights = sum(unit for unit, slot in zip(units, layout, strict=True) if slot is None)
     reasons: list[Reason] = []
+    over = [gpu for gpu, need in pairs if (need.total or 0) - (need.overhead or 0) > gpu.free_bytes]
+    if over:
+        verdict = "does-not-fit"
+        reasons.append(
+            Reason(
+                "model.too-big", "fail",
+                "Ollama {version} puts more layers on GPU {gpu} than it holds and ends with cudaMalloc failed",
+                {"version": settings.version or "", "gpu": over[0].number, "layers": placed(layout) // 2},
+                (("Set num_gpu below {layers}, or use a newer Ollama", None),), subject=f"gpu:{over[0].number}",
+            )
+        )  # fmt: skip
     if not whole and guessed_graph is not None and sum(gpu.free_bytes for gpu in hardware.gpus) > sum(
         (need.total or 0) for need in needs
     ) + cpu_weights + host_cache:

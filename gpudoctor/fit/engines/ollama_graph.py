@@ -31,10 +31,15 @@ def guess(
     total = sum(cache)
     h, v, heads, kvh = model.hidden_size, model.vocabulary, model.heads, max(model.kv_heads, 1)
     k, per_head = model.head_dim, h // max(model.heads, 1)
+    if model.latent is not None:
+        # The published files of these models list every head: the latent cache came later.
+        kvh, k = heads, model.latent.key_values_expanded // max(heads, 1)
     architecture = model.architecture.replace("-", "")
     partial = full = 0
     if architecture in ("llama", "llama4"):
-        full = max(4 * b * (1 + 4 * h + ctx * (1 + heads)), 4 * b * (h + v))
+        full = 4 * b * (1 + 4 * h + ctx * (1 + heads))
+        if version >= (0, 3, 10):
+            full = max(full, 4 * b * (h + v))
         partial = 4 * b * h + max(
             4 * b * (1 + h + max(ctx, h)) + h * h * 9 // 16 + 4 * ctx * (b * heads + per_head * kvh),
             4 * b * (h + v) + h * v * 105 // 128,

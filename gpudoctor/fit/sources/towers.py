@@ -106,6 +106,19 @@ def llama4(vision: Facts, text_hidden: int, outer: Facts) -> tuple[Encoder, int]
     return _tower(vision, layers, hidden, width, positions + 1, None), count
 
 
+def gemma4(vision: Facts, text_hidden: int, outer: Facts) -> tuple[Encoder, int]:
+    """Gemma 4's tower: gated blocks, four norms, a table of positions for each axis."""
+    hidden, width = vision.number("hidden_size", default=768), vision.number("intermediate_size", default=3072)
+    layers, patch = vision.number("num_hidden_layers", default=16), vision.number("patch_size", default=16)
+    head_dim = vision.number("head_dim", default=64)
+    positions = vision.number("position_embedding_size", default=10240)
+    each = 4 * hidden * hidden + 3 * hidden * width + 4 * hidden + 2 * head_dim
+    count = 3 * patch * patch * hidden + 2 * positions * hidden + layers * each + hidden * text_hidden
+    tokens = outer.maybe("vision_soft_tokens_per_image") or 280
+    encoder = _tower(vision, layers, hidden, width, None, tokens)
+    return encoder, count + 2 * hidden * vision.flag("standardize")
+
+
 def _tower(vision: Facts, layers: int, hidden: int, width: int, positions: int | None, tokens: int | None) -> Encoder:
     return Encoder(
         "vision", 0, None, layers, hidden, width, vision.maybe("num_attention_heads", "num_heads"), positions, tokens
@@ -115,6 +128,7 @@ def _tower(vision: Facts, layers: int, hidden: int, width: int, positions: int |
 RULES = {
     "gemma3": siglip, "mistral3": pixtral, "qwen2_vl": qwen2, "qwen2_5_vl": qwen25, "qwen3_vl": qwen3,
     "qwen3_vl_moe": qwen3, "qwen3_5": qwen3, "qwen3_5_moe": qwen3, "llama4": llama4,
+    "gemma4": gemma4,
 }  # fmt: skip
 """The tower of every multimodal model_type that a rule describes."""
 
