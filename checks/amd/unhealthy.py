@@ -7,7 +7,9 @@ contained; bad pages already set aside are a note; a temperature at the sensor's
 within `thermal_margin_warn_celsius` of it a note, because a busy GPU's hot spot is meant to come close. AMD states no
 limit for corrected errors.
 
-Figures are the driver's own, under `/sys/class/drm/card*/device` (RAS counters, hwmon). A sleeping GPU is left asleep.
+Figures are the driver's own, under `/sys/class/drm/card*/device` (RAS counters, hwmon), and those of `amd-smi` where it
+is installed; the higher count of the two is judged. A sleeping GPU is left asleep. A GPU that `amd-smi` calls throttled
+is a warning, because it does not say why.
 
 ## How to fix
 Errors: stop the work and reset the GPU; if they come back, have it replaced. Heat: airflow, fans, room.
@@ -20,10 +22,12 @@ Errors: stop the work and reset the GPU; if they come back, have it replaced. He
 
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from gpudoctor.checking import Finding, Policy, check, failed, known, noted, passed, saw, skipped, step, unknown, warned
 from gpudoctor.checking.amd_machine import compute_gpus, reason_to_skip
 from gpudoctor.checking.finding import Evidence, Step
-from gpudoctor.facts.amd import Amd, AmdGpu
+from gpudoctor.facts.amd import Amd, AmdGpu, AmdSmi, AmdSmiGpu
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
@@ -31,8 +35,10 @@ from gpudoctor.facts.pci import Pci
 SOURCE = "/sys/bus/pci/devices"
 
 
-@check()
-def unhealthy(amd: Amd, pci: Pci | Unavailable, host: Host | Unavailable, policy: Policy) -> Iterator[Finding]:
+@check(gatekeeper_of="amd_smi")
+def unhealthy(
+    amd: Amd, amd_smi: AmdSmi | Unavailable, pci: Pci | Unavailable, host: Host | Unavailable, policy: Policy
+) -> Iterator[Finding]:
     """Judge each GPU that is meant for computing."""
     why = reason_to_skip(pci, host)
     if why is not None:
@@ -45,11 +51,14 @@ def unhealthy(amd: Amd, pci: Pci | Unavailable, host: Host | Unavailable, policy
     judged = [gpu for gpu in amd.gpus if gpu.address in wanted]
     if not judged:
         yield unknown("host", "the driver shows no figures for any AMD GPU")
+    if isinstance(amd_smi, Unavailable) and not amd_smi.harmless:
+        yield unknown("host", "amd-smi could not be asked: {reason}", reason=amd_smi.reason)
+    told = {} if isinstance(amd_smi, Unavailable) else {each.address: each for each in amd_smi.gpus}
     for gpu in judged:
-        yield from _judge(gpu, policy)
+        yield from _judge(gpu, told.get(gpu.address), policy)
 
 
-def _judge(gpu: AmdGpu, policy: Policy) -> Iterator[Finding]:
+def _judge(gpu: AmdGpu, told: AmdSmiGpu | None, policy: Policy) -> Iterator[Finding]:
     subject, name = f"amd-gpu:{gpu.address}", gpu.name or "AMD GPU"
     if gpu.failure is not None:
         yield failed(
@@ -64,9 +73,16 @@ def _judge(gpu: AmdGpu, policy: Policy) -> Iterator[Finding]:
             ),
         )
         return
-    seen = _evidence(gpu)
+    if told is not None:
+        gpu = replace(gpu, ras_uncorrected=_higher(gpu.ras_uncorrected, told.ecc_uncorrected),
+                      ras_corrected=_higher(gpu.ras_corrected, told.ecc_corrected))
+    seen = _evidence(gpu, told)
     found = [finding for finding in (_errors(gpu, subject, name, seen, policy), _heat(gpu, subject, name, seen, policy))
              if finding is not None]
+    if told is not None and told.throttled:
+        found.append(warned(subject, "amd-smi calls {name} throttled, without saying why", name=name, evidence=seen,
+                     fix=step("Look at temperatures and power while it works.", "amd-smi monitor --power-usage "
+                              "--temperature --violation")))
     yield from found
     if found:
         return
@@ -79,13 +95,25 @@ def _judge(gpu: AmdGpu, policy: Policy) -> Iterator[Finding]:
         yield passed(subject, "{name} reports no uncorrected errors and is not too hot", name=name, evidence=seen)
 
 
-def _evidence(gpu: AmdGpu) -> tuple[Evidence, ...]:
+def _higher(first: int | Unavailable, second: int | Unavailable) -> int | Unavailable:
+    counts = [count for count in (first, second) if isinstance(count, int)]
+    return max(counts) if counts else first
+
+
+def _evidence(gpu: AmdGpu, told: AmdSmiGpu | None) -> tuple[Evidence, ...]:
+    from_tool = () if told is None else (
+        ("hot spot, degrees Celsius", told.hotspot_celsius, "amd-smi"),
+        ("memory, degrees Celsius", told.memory_celsius, "amd-smi"),
+        ("PCIe replays", told.pcie_replays, "amd-smi"),
+        ("throttled", told.throttled, "amd-smi"),
+    )
     figures = (
         ("uncorrected errors", gpu.ras_uncorrected, "ras/*_err_count"),
         ("corrected errors", gpu.ras_corrected, "ras/*_err_count"),
         ("bad pages", gpu.bad_pages, "ras/gpu_vram_bad_pages"),
         ("temperature, degrees Celsius", gpu.temperature_celsius, "hwmon"),
         ("critical temperature, degrees Celsius", gpu.critical_celsius, "hwmon"),
+        *from_tool,
     )
     return tuple(saw(what, value, where) for what, value, where in figures if isinstance(value, int | float))
 

@@ -42,3 +42,22 @@ class Amd(Section, frozen=True, kw_only=True):
     nodes: Annotated[tuple[AmdNode, ...], Meta(max_length=1024)] = ()
     rocm_version: str | None = None
     gpus: Annotated[tuple[AmdGpu, ...], Meta(max_length=1024)] = ()
+
+
+class AmdSmiGpu(Item, frozen=True, kw_only=True):
+    """What amd-smi says of one GPU. ``throttled`` is its word (None = it says nothing)."""
+
+    index: int
+    address: str | None = None
+    ecc_uncorrected: int | Unavailable = NOT_RECORDED
+    ecc_corrected: int | Unavailable = NOT_RECORDED
+    hotspot_celsius: float | Unavailable = NOT_RECORDED
+    memory_celsius: float | Unavailable = NOT_RECORDED
+    pcie_replays: int | Unavailable = NOT_RECORDED
+    throttled: bool | None = None
+
+
+class AmdSmi(Section, frozen=True, kw_only=True):
+    """``amd-smi``, where it is installed: figures that sysfs does not have."""
+
+    gpus: Annotated[tuple[AmdSmiGpu, ...], Meta(max_length=1024)] = ()

@@ -11,8 +11,8 @@ class Host(Section, frozen=True, kw_only=True):
     """The operating system and who asks.
 
     ``os_id`` and ``os_like`` are os-release's ``ID`` and ``ID_LIKE``. ``kernel_options`` holds only the
-    options that checks judge (iommu, pci, nouveau). ``environment`` holds only allow-listed variables. ``cgroup_version`` is ``1``, ``2`` or
-    ``hybrid`` (1 with 2 beside it for systemd alone).
+    options that checks judge (iommu, pci, nouveau). ``environment`` holds only allow-listed variables.
+    ``cgroup_version`` is ``1``, ``2`` or ``hybrid`` (1 with 2 beside it for systemd alone).
     """
 
     hostname: str | Unavailable = NOT_RECORDED

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from gpudoctor import __version__
-from gpudoctor.facts.amd import Amd
+from gpudoctor.facts.amd import Amd, AmdSmi
 from gpudoctor.facts.base import NOT_RECORDED, Section, Unavailable
 from gpudoctor.facts.cuda import Cuda
 from gpudoctor.facts.driver import Driver, ModuleFile, Packages
@@ -66,6 +66,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     processes: Processes | Unavailable = NOT_RECORDED
     fabric_ports: FabricPorts | Unavailable = NOT_RECORDED
     amd: Amd | Unavailable = NOT_RECORDED
+    amd_smi: AmdSmi | Unavailable = NOT_RECORDED
     toolkits: Toolkits | Unavailable = NOT_RECORDED
     python_envs: PythonEnvs | Unavailable = NOT_RECORDED
     engines: Engines | Unavailable = NOT_RECORDED

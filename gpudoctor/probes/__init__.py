@@ -21,5 +21,6 @@ PROBES: tuple[ProbeSpec, ...] = (
     ProbeSpec(name="processes", modules=("processes",), sections=("processes",), patience=5),
     ProbeSpec(name="systemctl", modules=("services",), sections=("services",), patience=5),
     ProbeSpec(name="modinfo", modules=("module_file",), sections=("module_file",), patience=5),
+    ProbeSpec(name="amd-smi", modules=("amd_smi",), sections=("amd_smi",), patience=15),
     ProbeSpec(name="cuda", modules=("cuda",), sections=("cuda",), patience=60, deep=True),
 )

@@ -4,7 +4,7 @@ import os
 import subprocess
 
 #: Where system commands live; the caller's PATH is not trusted with root's rights.
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin"
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin:/opt/rocm/bin"
 
 
 class CommandMissing(Exception):
