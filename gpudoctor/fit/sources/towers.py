@@ -116,7 +116,12 @@ def gemma4(vision: Facts, text_hidden: int, outer: Facts) -> tuple[Encoder, int]
     count = 3 * patch * patch * hidden + 2 * positions * hidden + layers * each + hidden * text_hidden
     tokens = outer.maybe("vision_soft_tokens_per_image") or 280
     encoder = _tower(vision, layers, hidden, width, None, tokens)
-    return encoder, count + 2 * hidden * vision.flag("standardize")
+    count += 2 * hidden * vision.flag("standardize") + 4 * 7 * layers * vision.flag("use_clipped_linears")
+    return encoder, count
+
+
+_GEMMA4_AUDIO = 304_824_160
+"""Parameters of Gemma 4's audio tower without its projection: what the published counts of E2B and E4B leave."""
 
 
 def _tower(vision: Facts, layers: int, hidden: int, width: int, positions: int | None, tokens: int | None) -> Encoder:
@@ -127,8 +132,7 @@ def _tower(vision: Facts, layers: int, hidden: int, width: int, positions: int |
 
 RULES = {
     "gemma3": siglip, "mistral3": pixtral, "qwen2_vl": qwen2, "qwen2_5_vl": qwen25, "qwen3_vl": qwen3,
-    "qwen3_vl_moe": qwen3, "qwen3_5": qwen3, "qwen3_5_moe": qwen3, "llama4": llama4,
-    "gemma4": gemma4,
+    "qwen3_vl_moe": qwen3, "qwen3_5": qwen3, "qwen3_5_moe": qwen3, "llama4": llama4, "gemma4": gemma4,
 }  # fmt: skip
 """The tower of every multimodal model_type that a rule describes."""
 
@@ -145,6 +149,8 @@ def towers_of(outer: Facts, text_hidden: int) -> tuple[tuple[tuple[Encoder, int]
             found.append(rule(vision, text_hidden, outer))
         else:
             unknown.append(f"the size of the vision tower of {kind[:60]!r}")
-    if outer.within("audio_config") is not None:
+    if outer.within("audio_config") is not None and kind == "gemma4":
+        found.append((Encoder("audio", 0, None, 12, 1024), _GEMMA4_AUDIO + 1536 * text_hidden))
+    elif outer.within("audio_config") is not None:
         unknown.append(f"the size of the audio tower of {kind[:60]!r}")
     return tuple(found), tuple(unknown)
