@@ -18,7 +18,7 @@ says first. A container whose access was lost must be recreated: restarting a pr
 from collections.abc import Iterator
 
 from gpudoctor.checking import Evidence, Finding, Step, Target, check, failed, known, noted, passed, saw, skipped, step
-from gpudoctor.checking.presence import closed_gate
+from gpudoctor.checking.presence import closed_gate, own_nvidia
 from gpudoctor.checking.remedies import fitting, install_driver, reboot
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver
@@ -45,8 +45,8 @@ def nvml_unusable(
     if isinstance(gpus, Gpus) and gpus.error_code is None:
         yield passed("host", "NVML answers: driver {version}, {n} GPUs", version=known(gpus.driver_version),
                      n=len(gpus.gpus), evidence=saw("library", known(gpus.library_path), "NVML"))
-    elif isinstance(pci, Pci) and not pci.nvidia_gpus and not wsl:
-        yield skipped("host", "no NVIDIA GPU on the PCI bus")
+    elif isinstance(pci, Pci) and not own_nvidia(pci) and not wsl:
+        yield skipped("host", "no NVIDIA GPU on the PCI bus that this system uses itself")
     elif isinstance(gpus, Unavailable) and gpus.kind == "timeout":
         yield _hung(gpus, host, processes)
     elif isinstance(gpus, Unavailable):

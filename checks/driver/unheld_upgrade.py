@@ -94,11 +94,12 @@ def excluded(name: str, patterns: Iterable[str]) -> bool:
     """
     for pattern in patterns:
         text = pattern[:200].lstrip("^(")
-        head = _LITERAL.match(text.lstrip(".*)"))
-        literal = head.group().replace("\\", "") if head else ""
+        found = _LITERAL.match(text.lstrip(".*)"))
+        head = found[0] if found else ""
+        literal = head.replace("\\", "")
         if len(literal) < 4:
             continue
-        if literal == name or (name.startswith(literal) and not pattern.endswith("$")):
+        if literal == name or (name.startswith(literal) and not text.endswith(f"{head}$")):
             return True
         if (text.startswith((".*", "*")) and literal in name) or re.match(rf"{re.escape(name)}-\d", literal):
             return True

@@ -17,7 +17,7 @@ in a virtual machine, that the GPU is passed through. On the bus but not answeri
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Target, check, failed, passed, saw, skipped, step
-from gpudoctor.checking.presence import closed_gate, plain_address
+from gpudoctor.checking.presence import closed_gate, own_nvidia, plain_address
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
@@ -38,7 +38,7 @@ def no_gpu(
         yield from _none_on_bus(pci, gpus, host, target)
         return
     # What is handed on to virtual machines is not this system's to use.
-    ours = [d for d in pci.nvidia_gpus if d.driver != "vfio-pci"]
+    ours = own_nvidia(pci)
     seen = saw("NVIDIA / AMD GPUs on the bus", f"{len(pci.nvidia_gpus)} / {len(pci.amd_gpus)}", SOURCE)
     lists = isinstance(gpus, Gpus) and gpus.error_code is None
     listed = {plain_address(g.pci_address) for g in gpus.gpus} if isinstance(gpus, Gpus) else set[str]()

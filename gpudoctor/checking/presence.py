@@ -18,10 +18,15 @@ def need_nvidia(pci: Pci | Unavailable) -> tuple[PciDevice, ...]:
         raise NotKnown(pci)
     if not pci.nvidia_gpus:
         raise NotKnown(Unavailable("no NVIDIA GPU on the PCI bus", "not-applicable"))
-    ours = tuple(device for device in pci.nvidia_gpus if device.driver not in _HYPERVISOR_DRIVERS)
+    ours = own_nvidia(pci)
     if not ours:
         raise NotKnown(Unavailable("every NVIDIA GPU is handed on to virtual machines (vfio-pci)", "not-applicable"))
     return ours
+
+
+def own_nvidia(pci: Pci) -> tuple[PciDevice, ...]:
+    """Return the NVIDIA GPUs on the bus, without those that are handed on to virtual machines."""
+    return tuple(device for device in pci.nvidia_gpus if device.driver not in _HYPERVISOR_DRIVERS)
 
 
 def need_own_system(host: Host | Unavailable) -> None:
