@@ -103,6 +103,8 @@ def _try(board: Board, step: Callable[[Board], None]) -> None:
         step(board)
     except GpuLost as lost:
         board.lost = lost
+    except Exception as error:  # a defect of ours on one odd GPU must not cost the others
+        board.lost = GpuLost(f"reading it failed: {type(error).__name__}: {error}"[:300], None)
 
 
 def _read(board: Board, root: Root) -> None:

@@ -7,7 +7,7 @@ import pynvml
 
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Ecc, EccCounts, Mig, RetiredPages, RowRemapping
-from gpudoctor.probes.nvml_questions import INVALID_ARGUMENT, UNKNOWN, GpuLost, Questions
+from gpudoctor.probes.nvml_questions import DEAD, INVALID_ARGUMENT, UNKNOWN, Questions, function
 from gpudoctor.probes.root import Root
 
 _CORRUPTED_INFOROM = 14
@@ -79,11 +79,9 @@ def memory(ask: Questions, handle: Any) -> dict[str, Any]:
 
 def temperatures(ask: Questions, handle: Any) -> dict[str, Any]:
     """Temperatures and limits. The margin is the driver's own distance to the limit (Ada and newer)."""
-    now = ask.ask(pynvml.nvmlDeviceGetTemperature, handle, 0)
+    now = ask.ask(pynvml.nvmlDeviceGetTemperature, handle, 0, fatal=(*DEAD, UNKNOWN))
     if isinstance(now, Unavailable) and now.kind == "driver-too-old":
-        now = ask.ask(pynvml.nvmlDeviceGetTemperatureV, handle, 0)
-    if isinstance(now, Unavailable) and f"NVML code {UNKNOWN})" in now.reason:
-        raise GpuLost(now.reason, UNKNOWN)
+        now = ask.ask(function("nvmlDeviceGetTemperatureV"), handle, 0, fatal=(*DEAD, UNKNOWN))
     memory_now, recovery = ask.fields(
         handle, pynvml.NVML_FI_DEV_MEMORY_TEMP, pynvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION
     )
@@ -137,7 +135,7 @@ def repairs(ask: Questions, handle: Any) -> dict[str, Any]:
             corrected=corrected, uncorrected=uncorrected, pending=bool(pending), failed=bool(failed),
             banks_exhausted=ask.ask(pynvml.nvmlDeviceGetRowRemapperHistogram, handle, of=lambda h: h.none),
         )
-    waiting = ask.ask(pynvml.nvmlDeviceGetRepairStatus, handle)
+    waiting = ask.ask(function("nvmlDeviceGetRepairStatus"), handle)
     no_repair = waiting if isinstance(waiting, Unavailable) else None
     return {
         "ecc": ecc(ask, handle),

@@ -23,6 +23,15 @@ _P2P = {
 _CARD_WIDTH = Unavailable("NVML has no such figure", "not-supported")
 
 
+class _FabricInfo(ctypes.Structure):
+    """Version 2 of NVML's structure, which older releases of nvidia-ml-py lack."""
+
+    _fields_ = (
+        ("version", ctypes.c_uint), ("cluster", ctypes.c_uint8 * 16), ("status", ctypes.c_uint),
+        ("clique", ctypes.c_uint32), ("state", ctypes.c_uint8), ("health", ctypes.c_uint32),
+    )
+
+
 def pcie(ask: Questions, handle: Any) -> PcieLink:
     """Read the link as it is now; at idle the generation is low to save power."""
     return PcieLink(
@@ -114,10 +123,10 @@ def nvlinks_later(
 
 def fabric(ask: Questions, handle: Any) -> Fabric | Unavailable:
     """Read the registration with the NVSwitch fabric; the health mask came with the newer call."""
-    newer = pynvml.c_nvmlGpuFabricInfo_v2_t()
+    newer = _FabricInfo(version=ctypes.sizeof(_FabricInfo) | 2 << 24)
     answer = ask.ask(pynvml.nvmlDeviceGetGpuFabricInfoV, handle, ctypes.byref(newer))
     if not isinstance(answer, Unavailable):
-        return Fabric(state=newer.state, result=newer.status, health_mask=newer.healthMask)
+        return Fabric(state=newer.state, result=newer.status, health_mask=newer.health)
     if answer.kind != "driver-too-old":
         return answer
     older = pynvml.c_nvmlGpuFabricInfo_t()

@@ -17,7 +17,7 @@ RESET_REQUIRED = 16
 VERSION_MISMATCH = 25
 UNKNOWN = 999
 #: After these the GPU gives no more answers worth having.
-_DEAD = (GPU_IS_LOST, RESET_REQUIRED)
+DEAD = (GPU_IS_LOST, RESET_REQUIRED)
 _KINDS: dict[int, tuple[str, Reason]] = {
     NOT_SUPPORTED: ("the device does not support it", "not-supported"),
     FUNCTION_NOT_FOUND: ("this driver does not know it", "driver-too-old"),
@@ -54,6 +54,19 @@ def gap(call: str, error: Exception) -> Unavailable:
     return Unavailable(f"{call}: {describe(error) if code is not None else error}", "error")
 
 
+def function(name: str) -> Callable[..., Any]:
+    """Return a function of nvidia-ml-py that its older releases lack; there it is as if the driver lacked it."""
+    found: Callable[..., Any] | None = getattr(pynvml, name, None)
+    if found is not None:
+        return found
+
+    def missing(*_: Any) -> None:
+        raise pynvml.NVMLError(FUNCTION_NOT_FOUND)
+
+    missing.__name__ = name
+    return missing
+
+
 class Questions:
     """Questions to one device, or to NVML itself, under the name that the parent reports if one never ends."""
 
@@ -67,6 +80,7 @@ class Questions:
         *arguments: Any,
         of: Callable[[Any], Any] | None = None,
         doing: str | None = None,
+        fatal: tuple[int, ...] = DEAD,
     ) -> Any:
         """Return the answer, or Unavailable with the reason.
 
@@ -75,11 +89,12 @@ class Questions:
             arguments: For it.
             of: What to make of the answer.
             doing: NVML's name of what ``call`` does, where that is not its own.
+            fatal: The codes after which the GPU counts as not answering.
 
         Raises:
-            GpuLost: The GPU fell off the bus or demands a reset.
+            GpuLost: One of those codes came: by default, off the bus or in need of a reset.
         """
-        return self._ask(doing or call.__name__, call, arguments, of, _DEAD)
+        return self._ask(doing or call.__name__, call, arguments, of, fatal)
 
     def demand(self, call: Callable[..., Any], *arguments: Any, of: Callable[[Any], Any] | None = None) -> Any:
         """Ask what every working GPU answers: only "not supported" and the like are no failure.

@@ -133,6 +133,8 @@ class _Run:
             return
         if "unavailable" in message:
             self.answer.missing[section] = (str(message["unavailable"]), str(message.get("kind", "error")))
+            if section in self.answer.sections:
+                self.answer.outcome = str(message["unavailable"])
             return
         self.answer.missing.pop(section, None)
         facts = self.answer.sections.setdefault(section, {})

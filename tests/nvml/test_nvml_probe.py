@@ -153,9 +153,11 @@ def test_errors_cost_what_they_hold_up(reader: Reader) -> None:
             "gpu.6.inforom = 0",
             "gpu.7.mig.mode = 1",
             "gpu.7.mig.instances = 2",
+            "gpu.6.fail.nvmlDeviceGetTemperatureThreshold = 999",
         )
     )
     assert {gpu.index: gpu.failure_code for gpu in section.gpus if gpu.failure} == {0: 15, 1: 999, 3: 15, 4: 16}
+    assert gaps(section.gpus[6], "error") == {"shutdown_celsius", "slowdown_celsius", "memory_max_celsius"}
     lost = section.gpus[3]
     assert lost.failure == "nvmlDeviceGetPowerUsage: GPU is lost (NVML code 15)"
     assert lost.name == "NVIDIA H100 80GB HBM3"
@@ -286,6 +288,25 @@ def test_library_in_maps() -> None:
     )
     assert library_in_maps(maps, "libnvidia-ml.so") == "/usr/lib/x/libnvidia-ml.so.535.247.01"
     assert library_in_maps(maps, "libcuda.so") is None
+
+
+@with_compiler
+def test_a_library_where_the_loader_does_not_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = (
+        "import sys, pynvml\n"
+        "from gpudoctor.probes import nvml_library\n"
+        "nvml_library.FOLDERS = ('/not/there', sys.argv[1])\n"
+        "nvml_library.preload('libnvidia-ml.so.1')\n"
+        "pynvml.nvmlInit()\n"
+        "print(nvml_library.loaded_path('libnvidia-ml.so'), pynvml.nvmlDeviceGetCount())\n"
+    )
+    monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
+    monkeypatch.delenv("GPUDOCTOR_STANDIN_NVML", raising=False)
+    folder = build("nvml", ())
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False)
+    if str(folder) not in done.stdout:
+        pytest.skip("the loader finds another libnvidia-ml.so.1 on this machine")
+    assert done.stdout.split() == [f"{folder}/libnvidia-ml.so.1", "8"]
 
 
 @with_compiler

@@ -78,6 +78,12 @@ def test_an_exception_is_the_sections_reason(run: Run) -> None:
     assert answer.missing == {"a": ("RuntimeError: no such luck", "crashed")}
 
 
+def test_an_exception_after_the_first_facts_is_not_lost(run: Run) -> None:
+    answer = run("out.set('a', x=1)\nraise RuntimeError('half way')")
+    assert answer.sections == {"a": {"x": 1}}
+    assert answer.outcome == "RuntimeError: half way"
+
+
 def test_no_permission_is_told_apart(run: Run) -> None:
     answer = run("raise PermissionError(13, 'denied', '/etc/shadow')")
     assert answer.missing == {"a": ("no permission to read /etc/shadow", "no-permission")}
