@@ -76,7 +76,11 @@ def check(
     facts = _facts(snapshot, root, timeout, target, selection, quiet)
     judgement = judge_snapshot(facts, target, policy, catalogue, selection, require or [], fail_on)
     report = make_report(
-        judgement, started=when, duration_s=time.perf_counter() - started, host=_host_name(facts)
+        judgement,
+        started=when,
+        duration_s=time.perf_counter() - started,
+        host=_host_name(facts),
+        stage=target.stage,
     )
     write_outputs(outputs, report, facts, color=color, verbose=verbose, quiet=quiet)
     return judgement.exit_code

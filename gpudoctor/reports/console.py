@@ -21,9 +21,9 @@ from gpudoctor.reports.words import duration, evidence_value, harmless, size
 _WORDS = {"fail": "FAIL", "warn": "WARN", "unknown": "UNKNOWN", "info": "INFO", "skip": "SKIP", "pass": "PASS"}
 _STYLES = {"fail": "bold red", "warn": "yellow", "unknown": "magenta", "info": "cyan", "skip": "dim", "pass": "green"}
 _READY = {
-    "pass": "Ready.",
-    "warn": "Ready, with warnings.",
-    "fail": "Not ready.",
+    "pass": "Ready{what}.",
+    "warn": "Ready{what}, with warnings.",
+    "fail": "Not ready{what}.",
     "unknown": "No verdict: what decides could not be judged.",
 }
 #: Width of what is not a terminal: logs and pipes.
@@ -208,11 +208,16 @@ def _fixes(console: Console, block: Block) -> None:
 def _symptoms(console: Console, cause: ReportResult, results: Sequence[ReportResult]) -> None:
     label = "explains"
     for block in _blocks(r for r in results if r.caused_by == cause.id and r.id in cause.explains):
-        _row(console, label, f"{block.first.id}  {block.subjects}: {block.first.message}")
+        _row(console, label, _symptom(block))
         label = ""
         for deeper in _blocks(r for r in results if r.caused_by == block.first.id):
             if deeper.first.id != cause.id:
-                _row(console, "", f"  {deeper.first.id}  {deeper.subjects}: {deeper.first.message}")
+                _row(console, "", "  " + _symptom(deeper))
+
+
+def _symptom(block: Block) -> str:
+    where = "" if block.subjects == "host" else f"  {block.subjects}"
+    return f"{block.first.id}{where}: {block.first.message}"
 
 
 def _orphans(console: Console, shown: Sequence[ReportResult], look: Look) -> None:
@@ -263,5 +268,6 @@ def _summary(report: Report) -> Text:
     text = Text(", ".join(words) + ". " if words else "")
     text.append(f"{summary['pass']} passed in {duration(report.run.duration_s)}. ")
     style = {"pass": "bold green", "warn": "bold yellow", "fail": "bold red", "unknown": "bold magenta"}[report.verdict]
-    text.append(_READY[report.verdict], style=style)
+    what = " for the driver and an engine to be installed" if report.run.stage == "pre-install" else ""
+    text.append(_READY[report.verdict].format(what=what), style=style)
     return text

@@ -17,7 +17,7 @@ _VERDICT = {
     "cannot-run": "CANNOT RUN",
     "unknown": "UNKNOWN",
 }
-_LABEL = {"fail": "FAIL", "warn": "WARN", "unknown": "UNKNOWN", "info": "note"}
+_LABEL = {"fail": "FAIL", "warn": "WARN", "unknown": "UNKNOWN", "info": "note", "pass": "ok"}
 
 
 def render(answer: Answer, *, explain: bool = False) -> str:

@@ -6,6 +6,7 @@ import msgspec
 
 from gpudoctor import __version__
 from gpudoctor.checking.finding import Acceptance, Location, Result, Status, Value
+from gpudoctor.checking.target import Stage
 from gpudoctor.checking.verdict import Judgement, Verdict
 from gpudoctor.matrices import MATRICES_DATE
 from gpudoctor.reports import words
@@ -61,6 +62,7 @@ class ReportRun(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float
     host: str
     exit_code: int
+    stage: Stage = "pre-launch"
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +98,9 @@ def show(result: Result) -> ReportResult:
     )
 
 
-def make_report(judgement: Judgement, *, started: str, duration_s: float, host: str) -> Report:
+def make_report(
+    judgement: Judgement, *, started: str, duration_s: float, host: str, stage: Stage = "pre-launch"
+) -> Report:
     """Make the report of a judgement.
 
     Args:
@@ -104,11 +108,16 @@ def make_report(judgement: Judgement, *, started: str, duration_s: float, host: 
         started: UTC time, ISO 8601 with Z.
         duration_s: Seconds from the command's start to here.
         host: Name of the machine judged.
+        stage: What the machine was judged for.
     """
     return Report(
         tool=ReportTool(__version__, MATRICES_DATE),
         run=ReportRun(
-            started=started, duration_s=round(duration_s, 3), host=host, exit_code=judgement.exit_code
+            started=started,
+            duration_s=round(duration_s, 3),
+            host=host,
+            exit_code=judgement.exit_code,
+            stage=stage,
         ),
         verdict=judgement.verdict,
         summary=judgement.summary,
