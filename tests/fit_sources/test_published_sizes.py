@@ -49,6 +49,26 @@ def test_an_ollama_blob_leaves_only_the_header(tag: str, size: int) -> None:
     assert 0 < size - load(tag).weights_bytes < LARGEST_HEADER
 
 
+ROUNDED = [
+    # sizes as Ollama's library prints them
+    ("qwen3:32b", 20.2, 0.05), ("qwen3:30b-a3b", 18.6, 0.05), ("qwen3:235b", 142.2, 0.05), ("gemma2:9b", 5.5, 0.1),
+    ("qwen3.5:9b", 6.6, 0.05), ("qwen3.5:35b", 24, 0.5), ("gemma3:27b-it-qat", 18, 0.5),
+    ("gemma3:12b-it-qat", 8.9, 0.05),
+    ("gemma3:4b-it-qat", 4.0, 0.05), ("nomic-embed-text", 0.274, 0.001), ("bge-m3", 1.2, 0.05),
+    ("solar:10.7b", 6.1, 0.05),
+    ("mixtral:8x7b-instruct-v0.1-q5_0", 32, 0.5), ("mixtral:8x7b-instruct-v0.1-q8_0", 50, 0.5),
+    ("mistral-large:123b-instruct-2407-q2_K", 45, 0.5), ("mistral-large:123b-instruct-2407-q6_K", 101, 0.5),
+    ("mistral-large:123b-instruct-2411-q8_0", 130, 0.5), ("llama4:16x17b", 67.4, 0.35),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("tag", "gigabytes", "within"), ROUNDED)
+def test_a_rounded_size_agrees(tag: str, gigabytes: float, within: float) -> None:
+    model = load(tag)
+    header = 0.012
+    assert abs((model.weights_bytes + model.draft_bytes) / 1e9 + header / 2 - gigabytes) <= within + header / 2
+
+
 LOADED = [
     # what llama.cpp's "model buffer" lines sum to on the GPUs, which leave out the token embedding
     ("meta-llama/Llama-3.1-70B-Instruct", "Q4_K_S", 39748391404),

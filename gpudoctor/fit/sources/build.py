@@ -21,7 +21,7 @@ _IMPORTANCE = frozenset(["IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M"
 _SEVENTY = frozenset({"llama", "qwen2", "deepseek"})
 
 
-def traits_of(blueprint: Blueprint, mix: str, *, ollama: bool = False) -> Traits:
+def traits_of(blueprint: Blueprint, mix: str, *, layout: str = "") -> Traits:
     """What llama.cpp's mixes ask of this model."""
     return Traits(
         layers=len(blueprint.blocks),
@@ -30,7 +30,7 @@ def traits_of(blueprint: Blueprint, mix: str, *, ollama: bool = False) -> Traits
         tied=not blueprint.output,
         seventy_billion=len(blueprint.blocks) == 80 and blueprint.architecture in _SEVENTY,
         importance_matrix=mix in _IMPORTANCE,
-        ollama=blueprint.architecture if ollama else "",
+        ollama=blueprint.architecture if layout == "ollama" else layout,
     )
 
 
@@ -42,13 +42,13 @@ def scheme_of(blueprint: Blueprint, quantization: str) -> Scheme | None:
 
 
 def sized(
-    blueprint: Blueprint, form: Form, quantization: str, dtype: str, *, ollama: bool = False
+    blueprint: Blueprint, form: Form, quantization: str, dtype: str, *, layout: str = ""
 ) -> Callable[[Tensor, int], int]:
     """A function from a tensor and its layer to bytes; raises ValueError when the form has no such thing."""
     if form == "gguf":
         if not in_gguf(quantization):
             raise ValueError(quantization)
-        traits = traits_of(blueprint, quantization, ollama=ollama)
+        traits = traits_of(blueprint, quantization, layout=layout)
         return lambda tensor, layer: gguf_bytes(quantization, tensor, layer, traits)
     if not in_safetensors(quantization):
         raise ValueError(quantization)
@@ -78,9 +78,9 @@ def _layers(blocks: tuple[Block, ...], size: Callable[[Tensor, int], int]) -> tu
     return tuple(layers)
 
 
-def _type_name(blueprint: Blueprint, form: Form, quantization: str, dtype: str, which: str, ollama: bool) -> str:
+def _type_name(blueprint: Blueprint, form: Form, quantization: str, dtype: str, which: str, layout: str) -> str:
     if form == "gguf":
-        traits = traits_of(blueprint, quantization, ollama=ollama)
+        traits = traits_of(blueprint, quantization, layout=layout)
         pool = {"embedding": blueprint.embedding, "output": blueprint.output or blueprint.embedding}
         routed = [t for b in blueprint.blocks if b.routed for t in b.tensors if t.role == "ffn_up_exps"][:1]
         tensors = pool.get(which, tuple(routed))
@@ -98,7 +98,8 @@ def build(
     form: Form,
     quantization: str,
     dtype: str | None = None,
-    ollama: bool = False,
+    layout: str = "",
+    together: bool = False,
     file_bytes: int | None = None,
     files: tuple[str, ...] = (),
     origin: str | None = None,
@@ -108,20 +109,23 @@ def build(
 ) -> Model:
     """The model at this quantization.
 
-    `dtype` overrides the type of unquantized tensors; `ollama` takes Ollama's own layout where it differs
-    from llama.cpp's. Raises ValueError when a file of this form cannot have the quantization.
+    `dtype` overrides the type of unquantized tensors; `layout` names a deviation from llama.cpp's mixes:
+    ``ollama`` (its own quantizer, which keeps prediction layers) or ``qat`` (Google's, with a 16-bit embedding).
+    `together` says that a GGUF file holds its towers, as Ollama's do. Raises ValueError when a file of this
+    form cannot have the quantization.
     """
     kept = dtype or (quantization.lower() if quantization in FLOATS else blueprint.dtype)
     if dtype and quantization in FLOATS and form == "safetensors":
         quantization = _DTYPES[dtype]
-    size = sized(blueprint, form, quantization, kept, ollama=ollama)
+    size = sized(blueprint, form, quantization, kept, layout=layout)
 
     def total(tensors: Iterable[Tensor]) -> int:
         return sum(size(tensor, 0) for tensor in tensors)
 
     width = 2 if form == "gguf" else FLOATS[_DTYPES[kept]]
     encoders = tuple(
-        encoder._replace(weights_bytes=count * width, parameters=count) for encoder, count in blueprint.encoders
+        encoder._replace(weights_bytes=count * width, parameters=count, separate_file=form == "gguf" and not together)
+        for encoder, count in blueprint.encoders
     )
     return Model(
         name=name,
@@ -151,10 +155,10 @@ def build(
         encoders=_encoders(encoders),
         encoder_decoder=blueprint.encoder_decoder,
         host_bytes=total(blueprint.host),
-        draft_bytes=total(blueprint.draft) if form == "safetensors" else 0,
-        embedding_type=_type_name(blueprint, form, quantization, kept, "embedding", ollama),
-        output_type=_type_name(blueprint, form, quantization, kept, "output", ollama),
-        expert_type=_type_name(blueprint, form, quantization, kept, "expert", ollama) if blueprint.experts else None,
+        draft_bytes=total(blueprint.draft) if form == "safetensors" or layout == "ollama" else 0,
+        embedding_type=_type_name(blueprint, form, quantization, kept, "embedding", layout),
+        output_type=_type_name(blueprint, form, quantization, kept, "output", layout),
+        expert_type=_type_name(blueprint, form, quantization, kept, "expert", layout) if blueprint.experts else None,
         files=files,
         origin=origin,
         local=local,

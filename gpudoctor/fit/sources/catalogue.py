@@ -33,7 +33,7 @@ class Row(NamedTuple):
     quantization: str
     """Of those tags."""
     layout: str
-    """``ollama`` when Ollama quantized the files behind the tags itself."""
+    """``ollama`` when Ollama quantized the files behind the tags itself, ``qat`` when Google did."""
     sizes: dict[str, int]
     """Published bytes of the files behind a name or tag."""
     source: str

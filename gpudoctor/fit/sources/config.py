@@ -40,12 +40,14 @@ def rule_for(model_type: str) -> Rule | None:
         from gpudoctor.fit.sources.gemma4 import gemma4
 
         return gemma4
-    from gpudoctor.fit.sources import delta, hybrid, special
+    from gpudoctor.fit.sources import delta, encoders, hybrid, special
 
     if model_type in delta.ARCHITECTURES:
         return delta.delta
     if model_type in hybrid.ARCHITECTURES:
         return hybrid.hybrid
+    if model_type in encoders.ARCHITECTURES:
+        return encoders.encoder
     return special.special if model_type in special.RULES else None
 
 

@@ -45,8 +45,9 @@ class Traits(NamedTuple):
     """llama.cpp calls a model 70B by its layers: 80 of them in the llama, qwen2 and deepseek families."""
     importance_matrix: bool
     ollama: str = ""
-    """The architecture when Ollama itself made the file. Its own gpt-oss keeps everything but the experts in
-    BF16, and its first qwen3 files keep attn_v in F16 (sizes of qwen3:8b, :14b and :32b agree to the header)."""
+    """The architecture when Ollama itself made the file, ``qat`` for Google's quantization-aware ones. Ollama's
+    own gpt-oss keeps everything but the experts in BF16, and its first qwen3 files keep attn_v in F16 (sizes of
+    qwen3:8b, :14b and :32b agree to the header)."""
 
 
 def _more_bits(layer: int, layers: int) -> bool:
@@ -177,6 +178,8 @@ def tensor_type(mix: str, tensor: Tensor, layer: int, traits: Traits) -> str:
         return plain
     if traits.ollama == "gptoss" and mix == "MXFP4" and tensor.part != "experts":
         return "BF16"
+    if traits.ollama == "qat" and tensor.role == "token_embd":
+        return "F16"
     if traits.ollama == "qwen3" and tensor.role == "attn_v":
         return "F16"
     if traits.ollama in _DELTA and mix in ("Q4_K_M", "Q4_K_S"):

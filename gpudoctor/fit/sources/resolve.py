@@ -19,8 +19,9 @@ class Kept(NamedTuple):
     """What it takes to build a model again at another quantization."""
 
     blueprint: Blueprint
-    ollama: bool
+    layout: str
     dtype: str | None
+    together: bool
 
 
 _KEPT: OrderedDict[tuple[Any, ...], Kept] = OrderedDict()
@@ -31,10 +32,12 @@ def _key(model: Model) -> tuple[Any, ...]:
     return (model.name, model.source, model.architecture, model.parameters, model.files[:1])
 
 
-def remember(model: Model, blueprint: Blueprint | None, *, ollama: bool = False, dtype: str | None = None) -> Model:
+def remember(
+    model: Model, blueprint: Blueprint | None, *, layout: str = "", dtype: str | None = None, together: bool = False
+) -> Model:
     """Keep a model's blueprint for `requantized`, and return the model."""
     if blueprint is not None:
-        _KEPT[_key(model)] = Kept(blueprint, ollama, dtype)
+        _KEPT[_key(model)] = Kept(blueprint, layout, dtype, together)
         while len(_KEPT) > _KEEP:
             _KEPT.popitem(last=False)
     return model
@@ -58,7 +61,7 @@ def requantized(model: Model, quant: str) -> Model | None:
         form = "safetensors"
     return build(
         kept.blueprint, name=model.name, source=model.source, form=form, quantization=name, dtype=kept.dtype,
-        ollama=kept.ollama, files=model.files, origin=model.origin, warnings=model.warnings,
+        layout=kept.layout, together=kept.together, files=model.files, origin=model.origin, warnings=model.warnings,
         assumed=model.assumed,
     )  # fmt: skip
 
@@ -163,8 +166,8 @@ def from_catalogue(parsed: Name, quant: str | None, dtype: str | None, form: For
     if blueprint is None:
         raise Unusable(f"the catalogue's row {row.name} has an architecture without a rule", where=row.name)
     tag = key in row.tags
-    made = tag and row.layout == "ollama"
-    if made and "output" in row.counts and form != "safetensors":
+    layout = row.layout if tag else ""
+    if layout == "ollama" and "output" in row.counts and form != "safetensors":
         blueprint = blueprint._replace(output=(blueprint.embedding[0]._replace(role="output"),))
     assumed = []
     chosen = quant or parsed.quantization
@@ -184,10 +187,11 @@ def from_catalogue(parsed: Name, quant: str | None, dtype: str | None, form: For
         chosen = row.quantization
         assumed.append(f"quantization {chosen}")
     model = build(
-        blueprint, name=parsed.text, source="catalogue", form=form, quantization=chosen, dtype=dtype, ollama=made,
+        blueprint, name=parsed.text, source="catalogue", form=form, quantization=chosen, dtype=dtype,
+        layout=layout, together=tag,
         file_bytes=_published(row, key, chosen, form, native(blueprint)), origin=row.source, assumed=tuple(assumed),
     )  # fmt: skip
-    return remember(model, blueprint, ollama=made, dtype=dtype)
+    return remember(model, blueprint, layout=layout, dtype=dtype, together=tag)
 
 
 def _published(row: Row, key: str, quant: str, form: Form, own: str) -> int | None:
