@@ -11,7 +11,6 @@ from gpudoctor.fit.settings import ENGINES, Settings, tokens
 if TYPE_CHECKING:
     from gpudoctor.facts.snapshot import Snapshot
     from gpudoctor.fit.hardware import Hardware
-    from gpudoctor.fit.question import Question
 
 
 def fit(
@@ -75,12 +74,14 @@ def fit(
         if len(wanted) > _MOST_CONTEXTS:
             raise Unusable(f"--contexts lists {len(wanted)} lengths", hint=f"at most {_MOST_CONTEXTS}")
         machine = _hardware(hardware, free, host_memory, link, driver, gpus, snapshot, quiet=json)
-        question = _question(model, settings, machine, online, ollama_models)
         from gpudoctor.fit.answer import answer
+        from gpudoctor.fit.asking import question
 
-        answered = answer(question, tuple(wanted))
+        asked = question(model, settings, machine, online=online, ollama_models=ollama_models)
+        answered = answer(asked, tuple(wanted))
         if max_parallel and answered.limits.max_parallel:
-            answered = answer(_with_parallel(question, answered.limits.max_parallel), tuple(wanted))
+            again = asked.settings._replace(parallel=answered.limits.max_parallel)
+            answered = answer(asked._replace(settings=again), tuple(wanted))
     except Unusable as problem:
         from gpudoctor.cli.failure import Failure
 
@@ -114,10 +115,6 @@ def _agree(settings: Settings, two_contexts: bool, two_parallels: bool) -> None:
         raise Unusable(f"{settings.engine} places no layers on the CPU", hint="--gpu-layers is for llama.cpp")
     if settings.prompt_tokens and settings.context and settings.prompt_tokens > settings.context:
         raise Unusable("--prompt-tokens is more than --context", hint="the prompt is part of the context")
-
-
-def _with_parallel(question: "Question", parallel: int) -> "Question":
-    return question._replace(settings=question.settings._replace(parallel=parallel))
 
 
 def _engine(name: str | None) -> str | None:
@@ -197,34 +194,3 @@ def _taken(sections: frozenset[str], quiet: bool) -> "Snapshot":
 
     with progress_line(sys.stderr, enabled=not quiet) as progress:
         return take_snapshot(timeout=20.0, sections=sections, progress=progress)
-
-
-def _question(
-    name: str, settings: Settings, machine: "Hardware", online: bool, ollama_models: str | None
-) -> "Question":
-    """Load the model and fill in the engine and its version."""
-    from gpudoctor.fit import sources
-    from gpudoctor.fit.engines import engine
-    from gpudoctor.fit.newest import newest
-    from gpudoctor.fit.question import Question
-
-    form = engine(settings.engine).FORM if settings.engine else None
-    model = sources.load(
-        name, quant=settings.quant, dtype=settings.dtype, form=form, online=online, ollama_models=ollama_models
-    )
-    assumed = []
-    if settings.engine is None:
-        settings = settings._replace(engine=default_engine(model.form, model.source))
-        assumed.append(f"engine {settings.engine}")
-    if settings.version is None:
-        version = newest(settings.engine or "")
-        settings = settings._replace(version=version)
-        assumed.append(f"engine version {version or 'newest'}")
-    return Question(model, settings, machine, tuple(assumed))
-
-
-def default_engine(form: str, source: str) -> str:
-    """The engine for a model when none is named: by what the name is."""
-    if form == "safetensors":
-        return "vllm"
-    return "llama.cpp" if source == "gguf" else "ollama"

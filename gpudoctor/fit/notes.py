@@ -93,7 +93,7 @@ def _links(question: Question, prediction: Prediction) -> list[Reason]:
             message = "GPU {apart} has no active NVLink to the others of {chosen}: tensor parallel runs over PCIe"
         others = sorted({peer for gpu in gpus for peer in gpu.peers or ()} - chosen)
         found.append(
-            Reason("gpu.no-nvlink" if apart else "gpu.nvlink", "info", message,
+            Reason("gpu.no-nvlink", "info" if apart else "pass", message,
                    {"chosen": _list(sorted(chosen)), "apart": _list(apart), "others": _list(others)})
         )  # fmt: skip
     elif hardware.link == "pcie" or (hardware.link is None and not all(gpu.nvlink for gpu in gpus)):

@@ -53,7 +53,7 @@ class Reason(NamedTuple):
     """
 
     check: str
-    status: Literal["fail", "warn", "info", "unknown"]
+    status: Literal["fail", "warn", "info", "unknown", "pass"]
     message: str
     params: dict[str, str | int | float | None]
     steps: tuple[tuple[str, str | None], ...] = ()

@@ -137,13 +137,18 @@ def graph_bytes(model: Model, settings: Settings, version: Version) -> int:
     """CUDA graphs of one rank: they grow with layers and captured batch sizes.
 
     Measured: 2.4 GiB for 60 layers and 35 sizes (0.5.4, vllm-project/vllm#7553), 2.24 GiB for 36 layers and 67 sizes
-    (0.9.2); later versions share buffers and take about a quarter.
+    (0.9.2); later versions share buffers: 0.73 GiB for 51 mixed and 35 decode graphs (vllm-project/vllm#39559).
     """
     if settings.enforce_eager:
         return 0
     layers = math.ceil(len(model.layers) / (settings.pipeline_parallel or 1))
-    sizes, per_layer = (35, 1.15e6) if version < V1 else (67, 0.97e6) if version < (0, 10) else (67, 0.25e6)
-    return round(layers * sizes * per_layer)
+    if version < (0, 10):
+        sizes, per_layer = (35, 1.15e6) if version < V1 else (67, 0.97e6)
+        return round(layers * sizes * per_layer)
+    sequences = settings.max_num_seqs or 256
+    mixed, decode = min(2 * sequences, 512), min(sequences, 256)
+    sizes = 6 + min(mixed, 256) // 8 + max(mixed - 256, 0) // 16 + decode // 8
+    return round(layers * sizes * 0.2e6)
 
 
 def expert_scale(model: Model, hardware: Hardware, settings: Settings, version: Version) -> float:

@@ -1,0 +1,1 @@
+"""Health and configuration of each NVIDIA GPU."""
