@@ -1,5 +1,6 @@
 """The module file that would be loaded, asked of modinfo: it knows depmod's order and every compression."""
 
+import os
 import re
 
 from gpudoctor.facts.driver import ModuleFile, ModuleInfo
@@ -28,17 +29,27 @@ def probe(out: Reporter, root: Root) -> None:
     try:
         out.section("module_file", ModuleFile(info=_ask(root, release, here)))
     except CommandMissing:
-        out.unavailable("module_file", "modinfo (kmod) is not installed", "error")
+        if here:
+            out.unavailable("module_file", "modinfo (kmod) is not installed", "error")
+        else:
+            out.section("module_file", ModuleFile(info=None))
 
 
 def _ask(root: Root, release: str, here: list[str]) -> ModuleInfo | None:
     base = () if root.live else ("-b", root.prefix)
     # Debian loads nvidia-current.ko under the name nvidia by modprobe's configuration, which modinfo does not read.
-    for asked in ("nvidia", *(str(root.path(path)) for path in here[:4])):
+    files = [str(root.path(path)) for path in here[:4]]
+    for asked in (["nvidia", *files] if _by_name(root, release) else files):
         code, output, _ = run("modinfo", *base, "-k", release, asked, limit=4 << 20)
         if code == 0 and (info := parse_modinfo(output, root.prefix)) is not None:
             return info
     return None
+
+
+def _by_name(root: Root, release: str) -> bool:
+    """Tell whether modinfo, which follows absolute links out of a prefix, would stay inside it."""
+    prefix = os.path.realpath(root.prefix)
+    return root.live or os.path.realpath(f"{prefix}/lib/modules/{release}").startswith(f"{prefix}/")
 
 
 def parse_modinfo(text: str, prefix: str = "/") -> ModuleInfo | None:

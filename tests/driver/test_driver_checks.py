@@ -336,6 +336,7 @@ def test_bar() -> None:
     assert status("bar-too-small", gpus=nvml(0), kernel_log=log("bar-unassigned", address="0000:77:00")) == "pass"
     assert status("bar-too-small", gpus=nvml(0), kernel_log=SECRET) == "unknown"
     assert status("bar-too-small", gpus=nvml(1), kernel_log=SECRET) == "pass"
+    assert status("bar-too-small", gpus=nvml(0), kernel_log=SECRET, driver=absent()) == "skip"
     assert status("bar-too-small", gpus=nvml(0), kernel_log=log("rm-init-failed", "RmInitAdapter failed!")) == "pass"
 
 

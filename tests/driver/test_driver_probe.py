@@ -1,5 +1,6 @@
 """The driver probe on recorded trees: files in, facts out."""
 
+import json
 import os
 import struct
 from collections.abc import Callable
@@ -10,9 +11,10 @@ import pytest
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.snapshot import Snapshot
-from gpudoctor.probes import driver_libraries
+from gpudoctor.probes import driver, driver_libraries
 from gpudoctor.probes.driver import lockdown, parse_flavour, parse_information, parse_version, permits
 from gpudoctor.probes.kernel_modules import parse_blacklist, release_key
+from gpudoctor.probes.reporter import Reporter
 from gpudoctor.probes.root import Root
 from gpudoctor.probes.take import take_snapshot
 
@@ -52,9 +54,9 @@ def tree(tmp_path: Path) -> Tree:
 
 
 def read(root: Path) -> Driver:
-    driver = snapshot(root).driver
-    assert isinstance(driver, Driver), driver
-    return driver
+    section = snapshot(root).driver
+    assert isinstance(section, Driver), section
+    return section
 
 
 def snapshot(root: Path) -> Snapshot:
@@ -63,7 +65,7 @@ def snapshot(root: Path) -> Snapshot:
 
 def test_a_whole_server(tree: Tree) -> None:
     lib = "/usr/lib/x86_64-linux-gnu"
-    driver = read(tree({
+    facts = read(tree({
         "sys/module/nvidia/version": "535.247.01\n",
         "proc/driver/nvidia/version": PROPRIETARY,
         "proc/driver/nvidia/gpus/0000:1a:00.0/information": "Model: \t\t Quadro RTX 8000\nDevice Minor: \t 0\n",
@@ -84,34 +86,34 @@ def test_a_whole_server(tree: Tree) -> None:
         f"{lib}/libnvidia-ml.so.535.247.01": ELF_64,
         "etc/modprobe.d/nouveau.conf": "blacklist nouveau # NVIDIA's\n",
     }))
-    assert driver.loaded_version == "535.247.01"
-    assert driver.loaded_flavour == "proprietary"
-    assert driver.nouveau_loaded is False
-    assert isinstance(driver.modules, tuple)
-    assert [(m.kernel, m.path) for m in driver.modules] == [
+    assert facts.loaded_version == "535.247.01"
+    assert facts.loaded_flavour == "proprietary"
+    assert facts.nouveau_loaded is False
+    assert isinstance(facts.modules, tuple)
+    assert [(m.kernel, m.path) for m in facts.modules] == [
         (KERNEL, f"/lib/modules/{KERNEL}/updates/dkms/nvidia.ko.zst")]
-    assert isinstance(driver.kernels, tuple)
-    assert [(k.release, k.headers, k.running, k.newest) for k in driver.kernels] == [
+    assert isinstance(facts.kernels, tuple)
+    assert [(k.release, k.headers, k.running, k.newest) for k in facts.kernels] == [
         (KERNEL, True, True, False), (NEXT, False, False, True)]
-    assert [(b.version, b.kernel) for b in driver.dkms] == [("535.247.01", KERNEL)]
-    assert (driver.secure_boot, driver.lockdown) == ("on", "integrity")
-    assert isinstance(driver.libraries, tuple)
-    [library] = driver.libraries
+    assert [(b.version, b.kernel) for b in facts.dkms] == [("535.247.01", KERNEL)]
+    assert (facts.secure_boot, facts.lockdown) == ("on", "integrity")
+    assert isinstance(facts.libraries, tuple)
+    [library] = facts.libraries
     assert (library.origin, library.version, library.real_path) == (
         "loader-cache", "535.247.01", f"{lib}/libnvidia-ml.so.535.247.01")
-    assert [(g.address, g.minor, g.model) for g in driver.proc_gpus] == [("0000:1a:00.0", 0, "Quadro RTX 8000")]
-    assert driver.blacklisted == ("nouveau",)
-    assert driver.wsl_libcuda is False
+    assert [(g.address, g.minor, g.model) for g in facts.proc_gpus] == [("0000:1a:00.0", 0, "Quadro RTX 8000")]
+    assert facts.blacklisted == ("nouveau",)
+    assert facts.wsl_libcuda is False
 
 
 def test_nothing_of_nvidia_is_a_fact_and_not_a_failure(tree: Tree) -> None:
-    driver = read(tree({"proc/modules": "ext4 1 0 - Live 0x0\n"}))
-    assert driver.loaded_version is None
-    assert driver.loaded_flavour is None
-    assert driver.nouveau_loaded is False
-    assert driver.modules == ()
-    assert driver.libraries == ()
-    assert driver.secure_boot == "legacy"
+    facts = read(tree({"proc/modules": "ext4 1 0 - Live 0x0\n"}))
+    assert facts.loaded_version is None
+    assert facts.loaded_flavour is None
+    assert facts.nouveau_loaded is False
+    assert facts.modules == ()
+    assert facts.libraries == ()
+    assert facts.secure_boot == "legacy"
 
 
 def test_without_proc_modules_nouveau_is_not_known_to_be_absent(tree: Tree) -> None:
@@ -147,22 +149,22 @@ def test_secure_boot_of_unmounted_variables_is_not_known(tree: Tree) -> None:
 def test_links_stay_inside_the_root(tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> None:
     outside = tmp_path_factory.mktemp("outside")
     (outside / "version").write_text("666.66.66\n")
-    driver = read(tree({
+    facts = read(tree({
         "sys/module/nvidia/version": f"-> {outside}/version",
         "boot/vmlinuz-9.9.9": "", "lib/modules/9.9.9/build": f"-> {'../' * 30}{outside}",
         "etc/modprobe.d/loop.conf": "-> loop.conf",
     }))
-    assert isinstance(driver.loaded_version, Unavailable), "a module is there, and its version lies outside"
-    assert isinstance(driver.kernels, tuple)
-    assert not driver.kernels[0].headers
+    assert isinstance(facts.loaded_version, Unavailable), "a module is there, and its version lies outside"
+    assert isinstance(facts.kernels, tuple)
+    assert not facts.kernels[0].headers
 
 
 def test_folders_in_a_circle_end(tree: Tree) -> None:
     root = tree({f"lib/modules/{KERNEL}/extra/nvidia/nvidia.ko.xz": ""})
     (root / f"lib/modules/{KERNEL}/extra/again").symlink_to("../extra")
-    driver = read(root)
-    assert isinstance(driver.modules, tuple)
-    assert len(driver.modules) == 1
+    facts = read(root)
+    assert isinstance(facts.modules, tuple)
+    assert len(facts.modules) == 1
 
 
 def test_a_huge_cache_is_refused(tree: Tree) -> None:
@@ -172,10 +174,10 @@ def test_a_huge_cache_is_refused(tree: Tree) -> None:
 
 
 def test_a_broken_cache_is_not_an_empty_one(tree: Tree) -> None:
-    driver = read(tree({"etc/ld.so.cache": b"\0" * 200}))
-    assert isinstance(driver.libraries, Unavailable)
-    assert isinstance(driver.wsl_libcuda, Unavailable)
-    assert driver.loaded_version is None, "the rest of the section is there"
+    facts = read(tree({"etc/ld.so.cache": b"\0" * 200}))
+    assert isinstance(facts.libraries, Unavailable)
+    assert isinstance(facts.wsl_libcuda, Unavailable)
+    assert facts.loaded_version is None, "the rest of the section is there"
 
 
 def test_files_that_may_not_be_read_are_no_permission(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -234,3 +236,17 @@ def test_blacklists() -> None:
 
 def test_information_without_a_number() -> None:
     assert parse_information("0000:1A:00.0", "Device Minor: \t ???\n").minor is None
+
+
+def test_a_folder_on_a_file_server_is_a_step_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def on_server(*_: object) -> str:
+        return "network"
+
+    monkeypatch.setattr(driver, "holding", lambda *_: object())
+    monkeypatch.setattr(driver, "device_class", on_server)
+    reading, writing = os.pipe()
+    out = Reporter(writing, left_out=["LD_LIBRARY_PATH folder /dead"])
+    assert driver._try_folders(out, Root(str(tmp_path)), "/dead:/alive") == ("/dead",)
+    os.close(writing)
+    with os.fdopen(reading) as lines:
+        assert [json.loads(line)["start"] for line in lines] == ["LD_LIBRARY_PATH folder /alive"]
