@@ -192,3 +192,30 @@ def test_an_unknown_quantization_has_the_bytes_of_its_files(tmp_path: Path) -> N
     config = {**CONFIG, "quantization_config": {"quant_method": "squeeze"}}
     model = load(str(write_folder(tmp_path, config=config)))
     assert (model.quantization, model.weights_bytes) == ("SQUEEZE", TOTAL)
+
+
+def test_files_of_another_model_are_noticed(tmp_path: Path) -> None:
+    model = load(str(write_folder(tmp_path, config={**CONFIG, "intermediate_size": 4096})))
+    assert "configuration implies" in model.unknown[0]
+    assert model.weights_bytes == TOTAL
+
+
+def test_a_window_that_llama_cpp_does_not_use(tmp_path: Path) -> None:
+    config = {**CONFIG, "model_type": "mistral", "sliding_window": 1024}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert load(str(tmp_path), form="safetensors").windowed
+    assert not load(str(tmp_path), form="gguf").windowed
+
+
+def test_a_folder_that_happens_to_have_the_name_of_a_tag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "qwen3").mkdir()
+    assert load("qwen3", ollama_models=tmp_path).source == "catalogue"
+    (tmp_path / "qwen3" / "config.json").write_text(json.dumps(CONFIG))
+    assert load("qwen3", ollama_models=tmp_path).source == "config.json"
+
+
+def test_a_quantization_declared_inside(tmp_path: Path) -> None:
+    config = {"model_type": "gemma3", "text_config": {**CONFIG, "quantization_config": {"quant_method": "awq"}}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert load(str(tmp_path)).quantization == "AWQ"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Literal, cast
 
-from gpudoctor.fit.model import Encoder, Form, Layer, Model, Parts
+from gpudoctor.fit.model import Cache, Encoder, Form, Layer, Model, Parts
 from gpudoctor.fit.sources.gguf_mix import BASE, Traits, gguf_bytes, tensor_type
 from gpudoctor.fit.sources.quantization import (
     FLOATS,
@@ -18,6 +18,8 @@ from gpudoctor.fit.sources.tensors import Block, Blueprint, Tensor
 
 _DTYPES = {"bf16": "BF16", "f16": "F16", "f32": "F32"}
 _IMPORTANCE = frozenset(["IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS"])
+_NO_WINDOW = frozenset({"phi3", "llama", "qwen2", "starcoder2", "phimoe"})
+"""Architectures whose sliding windows llama.cpp does not make use of: it caches every token."""
 _SEVENTY = frozenset({"llama", "qwen2", "deepseek"})
 
 
@@ -65,7 +67,13 @@ def parts_of(tensors: Iterable[tuple[Tensor, int]]) -> Parts:
     return Parts(**sums)
 
 
-def _layers(blocks: tuple[Block, ...], size: Callable[[Tensor, int], int]) -> tuple[Layer, ...]:
+def _whole(cache: Cache) -> Cache:
+    return cache._replace(kind="full", window=0) if cache.kind == "sliding" else cache
+
+
+def _layers(
+    blocks: tuple[Block, ...], size: Callable[[Tensor, int], int], cache: Callable[[Cache], Cache]
+) -> tuple[Layer, ...]:
     known: dict[tuple[int, tuple[int, ...]], Layer] = {}
     layers = []
     for index, block in enumerate(blocks):
@@ -73,7 +81,7 @@ def _layers(blocks: tuple[Block, ...], size: Callable[[Tensor, int], int]) -> tu
         key = (id(block), sizes)
         if key not in known:
             parts = parts_of(zip(block.tensors, sizes, strict=True))
-            known[key] = Layer(parts, block.cache, block.routed)
+            known[key] = Layer(parts, cache(block.cache), block.routed)
         layers.append(known[key])
     return tuple(layers)
 
@@ -136,7 +144,11 @@ def build(
         dtype=cast(Literal["bf16", "f16", "f32"], kept),
         parameters=blueprint.parameters,
         active_parameters=blueprint.active_parameters,
-        layers=_layers(blueprint.blocks, size),
+        layers=_layers(
+            blueprint.blocks,
+            size,
+            _whole if form == "gguf" and blueprint.architecture in _NO_WINDOW else lambda cache: cache,
+        ),
         embedding_bytes=total(blueprint.embedding),
         output_bytes=total(blueprint.output),
         tied_embeddings=not blueprint.output,

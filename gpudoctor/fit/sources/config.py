@@ -96,6 +96,9 @@ def quantization_of(config: Mapping[str, Any]) -> str | None:
     Raises nothing: a scheme that is not known gives its own name as written.
     """
     section = config.get("quantization_config") or config.get("compression_config")
+    if section is None:
+        inner: Mapping[str, Any] = next((config[key] for key in _NESTED if isinstance(config.get(key), dict)), {})
+        section = inner.get("quantization_config")
     if not isinstance(section, Mapping):
         return None
     facts = Facts(section)

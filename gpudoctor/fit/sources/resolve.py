@@ -143,12 +143,15 @@ def wanted_dtype(dtype: str | None) -> str | None:
 
 
 def _looks_local(name: str, path: Path) -> bool:
+    """Whether a name is a path: written as one, or the name of something here that holds a model."""
+    if name.startswith(("/", "./", "../", "~")):
+        return True
     try:
-        if path.exists():
-            return True
+        if path.is_dir():
+            return (path / "config.json").is_file() or next(path.glob("*.gguf"), None) is not None
+        return path.is_file() or name.lower().endswith((".gguf", ".safetensors", ".json"))
     except OSError:
         return False
-    return name.startswith(("/", "./", "../", "~")) or name.lower().endswith((".gguf", ".safetensors", ".json"))
 
 
 def from_catalogue(parsed: Name, quant: str | None, dtype: str | None, form: Form | None) -> Model | None:

@@ -128,7 +128,7 @@ def with_files(model: Model, folder: Folder) -> Model:
         real = inventory_of(folder, model)
         if model.tied_embeddings:
             real.output = 0
-        model = applied(model, real)
+        model = _compared(applied(model, real), model.weights_bytes)
     elif folder.total_bytes is not None:
         model = _scaled(model, folder.total_bytes)
     return model._replace(
@@ -137,6 +137,14 @@ def with_files(model: Model, folder: Folder) -> Model:
         local=folder.complete and not folder.warnings,
         warnings=(*model.warnings, *folder.warnings),
     )
+
+
+def _compared(model: Model, computed: int) -> Model:
+    """Say so when files and configuration cannot belong together: the arithmetic is otherwise exact."""
+    if abs(model.weights_bytes - computed) * 50 <= computed:
+        return model
+    note = f"the files hold {model.weights_bytes} bytes where their configuration implies {computed}"
+    return model._replace(unknown=(*model.unknown, note))
 
 
 def _scaled(model: Model, total: int) -> Model:
