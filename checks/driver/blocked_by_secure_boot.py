@@ -11,7 +11,8 @@ the console of the next boot. Plan for it before installing a driver on a machin
 
 ## References
 - https://www.kernel.org/doc/html/latest/admin-guide/module-signing.html
-- https://documentation.ubuntu.com/security/security-features/platform-protections/secure-boot/
+- https://wiki.ubuntu.com/UEFI/SecureBoot
+- https://wiki.debian.org/SecureBoot
 - https://docs.nvidia.com/datacenter/tesla/driver-installation-guide/index.html
 """
 

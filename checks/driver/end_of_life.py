@@ -9,7 +9,6 @@ Move to a branch that is maintained, a long-term one for servers, in a maintenan
 
 ## References
 - https://docs.nvidia.com/datacenter/tesla/drivers/index.html
-- https://endoflife.date/nvidia
 """
 
 import datetime

@@ -10,6 +10,7 @@ Boot with `iommu=pt`, or turn the IOMMU off in the firmware where no virtual mac
 to virtual machines leave it as it is.
 
 ## References
+- https://docs.nvidia.com/cuda/cuda-c-programming-guide/index.html#iommu-on-linux
 - https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/troubleshooting.html
 - https://rocm.docs.amd.com/en/latest/how-to/system-optimization/index.html
 - https://docs.kernel.org/admin-guide/kernel-parameters.html

@@ -47,7 +47,8 @@ def nvml_unusable(
                      n=len(gpus.gpus), evidence=saw("library", known(gpus.library_path), "NVML"))
     elif isinstance(pci, Pci) and not own_nvidia(pci) and not wsl:
         yield skipped("host", "no NVIDIA GPU on the PCI bus that this system uses itself")
-    elif isinstance(gpus, Unavailable) and gpus.kind == "timeout":
+    elif isinstance(gpus, Unavailable) and gpus.kind == "timeout" and "--timeout" not in gpus.reason:
+        # A run that the operator cut short says nothing of the driver; the probe's own deadline does.
         yield _hung(gpus, host, processes)
     elif isinstance(gpus, Unavailable):
         yield closed_gate("NVML", gpus)

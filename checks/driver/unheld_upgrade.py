@@ -3,6 +3,8 @@
 ## Why it matters
 The upgrade replaces the library while the old kernel module stays loaded. Running servers go on; everything that starts
 after it fails with "Driver/library version mismatch" until the next reboot, usually at night, when nobody looks.
+On Ubuntu the driver comes through the security updates that are on by default; packages of a repository that was added
+by hand are upgraded only where its origin was allowed.
 
 ## How to fix
 Keep the driver's packages out of automatic upgrades, and upgrade them in a window with a reboot.

@@ -356,6 +356,8 @@ def test_a_hang_names_who_is_stuck() -> None:
     assert status("nvml-unusable", gpus=HANG, processes=processes) == "fail"
     assert "nvidia-smi, python3" in said("nvml-unusable", gpus=HANG, processes=processes)
     assert status("nvml-unusable", gpus=HANG) == "fail"
+    cut_short = Unavailable("the nvml probe ran out of time (--timeout)", "timeout")
+    assert status("nvml-unusable", gpus=cut_short) == "unknown", "the operator's impatience is not the driver's fault"
 
 
 def test_sudo_without_library_path_is_not_taken_for_a_missing_driver() -> None:
