@@ -45,7 +45,9 @@ def check(
     deep: Annotated[bool, typer.Option("--deep", help="Also run short tests on each idle GPU.")] = False,
     use_busy: Annotated[bool, typer.Option("--use-busy", help="With --deep, test GPUs that are in use, too.")] = False,
     root: Annotated[str, typer.Option(metavar="DIR", help="Prefix of every file read, for a mounted host.")] = "/",
-    timeout: Annotated[float, typer.Option(min=1, max=3600, help="Seconds for all probes together.")] = 45.0,
+    timeout: Annotated[
+        float | None, typer.Option(min=1, max=3600, help="Seconds for all probes: 45, with --deep 300.")
+    ] = None,
     config: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Thresholds and acceptances.")] = None,
     no_config: Annotated[bool, typer.Option("--no-config", help="Read no configuration but --config.")] = False,
     format_: Annotated[str, typer.Option("-f", "--format", metavar="NAME", help="console or json.")] = "console",
@@ -146,7 +148,7 @@ def judge_snapshot(
 
 
 def _facts(
-    snapshot: Path | None, root: str, timeout: float, target: "Target", selection: "Selection", quiet: int
+    snapshot: Path | None, root: str, timeout: float | None, target: "Target", selection: "Selection", quiet: int
 ) -> "Snapshot":
     from gpudoctor.facts.snapshot import SnapshotError, read_snapshot
 
@@ -165,7 +167,11 @@ def _facts(
     options = {"gpus": list(target.gpus) if target.gpus else None, "use_busy": target.use_busy}
     with progress_line(sys.stderr, enabled=quiet == 0) as progress:
         return take_snapshot(
-            root=root, timeout=timeout, deep=target.deep, sections=selection.sections | {"host"}, options=options,
+            root=root,
+            timeout=timeout or (300.0 if target.deep else 45.0),
+            deep=target.deep,
+            sections=selection.sections | {"host"},
+            options=options,
             progress=progress,
         )
 

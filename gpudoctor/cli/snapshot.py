@@ -18,7 +18,9 @@ def snapshot(
     ] = False,
     deep: Annotated[bool, typer.Option("--deep", help="Also run short tests on each idle GPU.")] = False,
     root: Annotated[str, typer.Option(metavar="DIR", help="Prefix of every file read, for a mounted host.")] = "/",
-    timeout: Annotated[float, typer.Option(min=1, max=3600, help="Seconds for all probes together.")] = 45.0,
+    timeout: Annotated[
+        float | None, typer.Option(min=1, max=3600, help="Seconds for all probes: 45, with --deep 300.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Same as --show.")] = False,
 ) -> int:
     """Record this machine's facts. Secrets (tokens, keys, command lines) are never read into them.
@@ -38,7 +40,9 @@ def snapshot(
         raise Failure("the folder cannot be written", str(output.parent))
     require_folder(root)
     with progress_line(sys.stderr, enabled=True) as progress:
-        facts = take_snapshot(root=root, timeout=timeout, deep=deep, progress=progress)
+        facts = take_snapshot(
+            root=root, timeout=timeout or (300.0 if deep else 45.0), deep=deep, progress=progress
+        )
     if redact:
         facts = take_names_out(facts)
     if show:

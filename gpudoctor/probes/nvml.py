@@ -13,7 +13,7 @@ from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Gpu, Gpus
 from gpudoctor.probes import nvml_figures, nvml_links
 from gpudoctor.probes.clock import same_kernel
-from gpudoctor.probes.nvml_library import loaded_path, preload
+from gpudoctor.probes.nvml_library import give_up_device_nodes, loaded_path, preload
 from gpudoctor.probes.nvml_processes import processes
 from gpudoctor.probes.nvml_questions import GpuLost, Questions, describe
 from gpudoctor.probes.reporter import Reporter
@@ -64,6 +64,8 @@ def probe(out: Reporter, root: Root) -> None:
         out.unavailable("gpus", "the files are another machine's; its GPUs cannot be asked", "not-applicable")
         return
     out.start("NVML", doing="nvmlInit", section="gpus", patience=INIT_PATIENCE)
+    if not root.exists("/proc/driver/nvidia/version"):
+        give_up_device_nodes()
     preload(LIBRARY)
     try:
         pynvml.nvmlInit()

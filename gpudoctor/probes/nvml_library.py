@@ -18,6 +18,25 @@ def preload(name: str) -> ctypes.CDLL | None:
     return None
 
 
+_CAPABILITY_VERSION_3 = 0x20080522
+_CAP_MKNOD = 27
+
+
+def give_up_device_nodes() -> bool:
+    """Give up this process's right to make device nodes (capset(2)); False where it could not be given up.
+
+    Run as root, NVIDIA's library makes ``/dev/nvidiactl`` on a machine without a driver. That node would stay,
+    and later look like a driver's.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable of capabilities 0-31, then of 32-63
+    if libc.capget(header, sets) != 0:
+        return False
+    sets[0] &= ~(1 << _CAP_MKNOD)
+    return bool(libc.capset(header, sets) == 0)
+
+
 def loaded_path(stem: str) -> str | None:
     """Return the real path of a library of this process, by the beginning of its file name."""
     try:
