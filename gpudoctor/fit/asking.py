@@ -36,10 +36,12 @@ def question(
     )
     assumed = []
     if settings.engine is None:
-        settings = settings._replace(engine=default_engine(model.form, model.source))
-        assumed.append(f"engine {settings.engine}")
+        here = [name for name, _, _ in hardware.engines if name != "transformers" and model.form == rules_of(name).FORM]
+        settings = settings._replace(engine=here[0] if here else default_engine(model.form, model.source))
+        assumed.append(f"engine {settings.engine}" + (", which is here" if here else ""))
     if settings.version is None:
-        version = newest(settings.engine or "")
+        installed = [version for name, version, _ in hardware.engines if name == settings.engine and version]
+        version = installed[0] if installed else newest(settings.engine or "")
         settings = settings._replace(version=version)
-        assumed.append(f"engine version {version or 'newest'}")
+        assumed.append(f"engine version {version or 'newest'}" + (", the one installed" if installed else ""))
     return Question(model, settings, hardware, tuple(assumed))

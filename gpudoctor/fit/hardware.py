@@ -65,6 +65,8 @@ class Hardware(NamedTuple):
     live: bool = False
     """Read from a machine, so that other processes' memory counts."""
     assumed: tuple[str, ...] = ()
+    engines: tuple[tuple[str, str | None, bool], ...] = ()
+    """(engine, version, runs now) of what is installed, running ones first."""
     disk_free_bytes: int | None = None
     disk_kind: str | None = None
     disk_path: str | None = None

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from gpudoctor.facts.amd import Amd
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver
+from gpudoctor.facts.engines import Engines
 from gpudoctor.facts.gpus import Gpu as GpuFacts
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Memory
+from gpudoctor.facts.python_envs import PythonEnvs
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.facts.storage import Storage
 from gpudoctor.fit.hardware import Gpu, Hardware, Holder, reserved_bytes
@@ -15,7 +17,15 @@ from gpudoctor.fit.model import Unusable
 from gpudoctor.fit.settings import MIB
 
 #: The snapshot's sections that fit reads.
-SECTIONS = frozenset({"gpus", "memory", "driver", "storage", "amd"})
+SECTIONS = frozenset({"gpus", "memory", "driver", "storage", "amd", "engines", "python_envs"})
+
+_PACKAGES = {
+    "vllm": "vllm",
+    "sglang": "sglang",
+    "text-generation-server": "tgi",
+    "ktransformers": "ktransformers",
+    "transformers": "transformers",
+}
 
 
 def hardware_of(snapshot: Snapshot, wanted: Sequence[int] | None) -> Hardware:
@@ -39,10 +49,24 @@ def hardware_of(snapshot: Snapshot, wanted: Sequence[int] | None) -> Hardware:
         host_free_bytes=free,
         driver=_driver(snapshot),
         live=True,
+        engines=_engines(snapshot),
         disk_free_bytes=disk_free,
         disk_kind=disk_kind,
         disk_path=disk_path,
     )
+
+
+def _engines(snapshot: Snapshot) -> tuple[tuple[str, str | None, bool], ...]:
+    found: list[tuple[str, str | None, bool]] = []
+    if isinstance(snapshot.engines, Engines):
+        found += [(each.engine, each.version, bool(each.pids)) for each in snapshot.engines.engines]
+    if isinstance(snapshot.python_envs, PythonEnvs):
+        for environment in snapshot.python_envs.environments:
+            for name, engine in _PACKAGES.items():
+                package = environment.package(name)
+                if package is not None:
+                    found.append((engine, package.version, bool(environment.pids)))
+    return tuple(sorted(found, key=lambda each: not each[2]))
 
 
 def _pick(gpus: Sequence[Gpu], index: int) -> Gpu:

@@ -184,3 +184,16 @@ def test_other_processes_count_and_the_verdict_without_them(
     assert report["if_stopped"]["verdict"] == "fits"
     assert report["if_stopped"]["processes"][0]["pid"] == 4711
     assert "gpu.memory-in-use" in ids(report)
+
+
+def test_the_engine_that_is_installed_answers(fit: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    machine = json.loads(server("h100x5-one-not-linked").read_text(encoding="utf-8"))
+    machine["engines"] = {
+        "status": "recorded",
+        "engines": [{"engine": "ollama", "path": "/usr/local/bin/ollama", "version": "0.11.10", "pids": [812]}],
+    }
+    path = tmp_path / "ollama.json"
+    path.write_text(json.dumps(machine), encoding="utf-8")
+    report = fit("llama3.1:8b", "--snapshot", path, "--gpus", "0")
+    assert report["engine"] == {"name": "ollama", "version": "0.11.10"}
+    assert "engine version 0.11.10, the one installed" in report["assumed"]
