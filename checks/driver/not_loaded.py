@@ -73,7 +73,8 @@ def _because(
     running = known(host.kernel_release) if isinstance(host, Host) else None
     modules = known(driver.modules) or ()
     here = [m for m in modules if m.kernel == running] if running else list(modules)
-    elsewhere = tuple(sorted({m.kernel for m in modules if m.kernel != running} | {d.version for d in driver.dkms}))
+    sources = {f"DKMS source {build.version}" for build in driver.dkms}
+    elsewhere = tuple(sorted({f"one for {m.kernel}" for m in modules if m.kernel != running} or sources))
     refused = kernel_log.of("module-rejected") if isinstance(kernel_log, KernelLog) else ()
     enforced = known(driver.secure_boot) == "on" or driver.lockdown in ("integrity", "confidentiality")
     listed = tuple(f"{d.address} ({d.vendor}:{d.device})" for d in devices)

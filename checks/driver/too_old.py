@@ -88,7 +88,10 @@ def _compare(
         enough = at_least(version, need.floor)
     except ValueError:
         return unknown("host", "driver version {version} is not a number", version=version, evidence=seen)
-    if enough or wsl:
+    if wsl and not enough:
+        return unknown("host", "Windows' drivers count otherwise: {version} was not compared with {floor}, which "
+                       "{engine} needs on Linux", version=version, floor=need.floor, engine=need.label, evidence=seen)
+    if enough:
         return passed("host", "driver {version} is new enough for {engine}, which needs {floor}", version=version,
                       engine=need.label, floor=need.floor, evidence=seen)
     fix = (

@@ -59,9 +59,9 @@ def read_kernels(root: Root, running: str | None) -> tuple[Kernel, ...]:
     for release in root.list("/lib/modules")[:_MAX_KERNELS]:
         if root.exists(f"/lib/modules/{release}/vmlinuz"):
             releases.add(release)
-    # RHEL's rescue image boots by hand only; "-old" and ".old" are a second name of another image.
+    # Rescue and debug images boot by hand only; "-old" and ".old" are a second name of another image.
     bootable = sorted(
-        (r for r in releases if "rescue" not in r and not r.endswith((".old", "-old", ".bak"))), key=release_key
+        (r for r in releases if not re.search(r"rescue|[+-]debug|[.-]old$|\.bak$", r)), key=release_key
     )[-_MAX_KERNELS:]
     return tuple(
         Kernel(

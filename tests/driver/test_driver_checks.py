@@ -149,10 +149,11 @@ def test_a_machine_without_nvidia_gpu_is_not_accused(name: str) -> None:
             assert status(name, **{**BARE, "pci": pci, "target": stage}) == "skip"
 
 
+@pytest.mark.parametrize("card", ["20b2", "2342", "2e12"], ids=["A100", "GH200 without NVSwitch", "GB10"])
 @pytest.mark.parametrize("name", ALL)
-def test_a_healthy_server_passes(name: str) -> None:
+def test_a_healthy_server_passes(name: str, card: str) -> None:
     services = Services(units=(Unit(name="nvidia-persistenced.service", load="loaded", active="active"),))
-    facts: dict[str, Any] = {"gpus": nvml(persistence=True), "services": services,
+    facts: dict[str, Any] = {"pci": bus(card), "gpus": nvml(persistence=True), "services": services,
                              "target": Target(engines=(parse_engine("vllm==0.33.0"),))}
     assert status(name, **facts) in ("pass", "skip")
     for result in judge(name, **facts):
@@ -490,6 +491,7 @@ def test_floor_without_engine_driver_or_with_compat_libraries() -> None:
     old: dict[str, Any] = {"driver": loaded("535.247.01"), "gpus": nvml(version="535.247.01"), "target": image}
     assert status("too-old", **old) == "warn", "a data-centre GPU can carry the image's cuda-compat"
     assert status("too-old", **{**old, "pci": bus("2684")}) == "fail", "a GeForce cannot"
+    assert status("too-old", **{**old, "pci": Pci(), "host": WSL}) == "unknown", "Windows counts otherwise"
 
 
 # driver.end-of-life

@@ -76,7 +76,7 @@ def test_a_whole_server(tree: Tree) -> None:
         f"lib/modules/{KERNEL}/build": f"-> /usr/src/linux-headers-{KERNEL}",
         f"usr/src/linux-headers-{KERNEL}/Makefile": "",
         f"boot/vmlinuz-{KERNEL}": "", f"boot/vmlinuz-{NEXT}": "", "boot/vmlinuz": f"-> vmlinuz-{NEXT}",
-        "boot/vmlinuz-0-rescue-0123": "",
+        "boot/vmlinuz-0-rescue-0123": "", f"boot/vmlinuz-{NEXT}+debug": "", f"boot/vmlinuz-{NEXT}.old": "",
         "var/lib/dkms/nvidia/535.247.01/source": "-> /usr/src/nvidia-535.247.01",
         f"var/lib/dkms/nvidia/535.247.01/{KERNEL}/x86_64/module/nvidia.ko": "",
         "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c": b"\x06\0\0\0\x01",
