@@ -28,6 +28,8 @@ class Settings(NamedTuple):
     context: int | None = None
     """Tokens per request; 0 asks for the largest that fits."""
     parallel: int | None = None
+    parallel_automatic: bool = False
+    """The engine chose the number of slots and may take one instead."""
     max_num_seqs: int | None = None
     prompt_tokens: int | None = None
     kv_cache_type: str | None = None

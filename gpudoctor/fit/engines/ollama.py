@@ -114,7 +114,8 @@ def prepare(model: Model, settings: Settings, hardware: Hardware) -> tuple[Setti
     if settings.parallel is None:
         assumed.append(f"parallel {parallel}")
     settings = settings._replace(
-        context=context, parallel=parallel, kv_cache_type=kv_type, flash_attention=flash, batch=settings.batch or 512
+        context=context, parallel=parallel, kv_cache_type=kv_type, flash_attention=flash, batch=settings.batch or 512,
+        parallel_automatic=settings.parallel is None,
     )
     if settings.ubatch is None:
         batch = _automatic_batch(model, settings, hardware) if version >= (0, 30) else settings.batch or 512
@@ -159,15 +160,20 @@ def predict(model: Model, settings: Settings, hardware: Hardware) -> Prediction:
         return llama_cpp.predict(model, settings._replace(version=None), hardware)
     if version >= (0, 30):
         return _with_llama_server(model, settings, hardware)
-    automatic = settings.parallel is not None and 1 < settings.parallel == _default_parallel(version)
     own = _listed(_OWN_ENGINE, model.architecture.replace("-", ""), version)
     measured = version >= (0, 11, 11) and own
-    answer = (_measured if measured else _static)(model, settings, hardware, version, own)
-    if answer.verdict != "fits" and automatic:
-        answer = (_measured if measured else _static)(
-            model, settings._replace(parallel=1), hardware, version, own
-        )
+    rule = _measured if measured else _static
+    answer = rule(model, settings, hardware, version, own)
+    if settings.parallel_automatic and (settings.parallel or 1) > 1:
+        # One GPU with one slot is tried before all GPUs with several.
+        single = rule(model, settings._replace(parallel=1), hardware, version, own)
+        if answer.verdict != "fits" or (single.verdict == "fits" and _used(single) == 1 < _used(answer)):
+            return single
     return answer
+
+
+def _used(answer: Prediction) -> int:
+    return sum(1 for need in answer.gpus if need.total)
 
 
 def _with_llama_server(model: Model, settings: Settings, hardware: Hardware) -> Prediction:

@@ -51,7 +51,7 @@ def prepare(model: Model, settings: Settings, hardware: Hardware) -> tuple[Setti
     context = settings.context
     if context is None:
         context = model.context_maximum or 4096
-        assumed.append(f"context {context}, the model's own maximum (vLLM's default)")
+        assumed.append(f"context {context}, the model's own maximum, the default")
     share = settings.gpu_memory_utilization
     if share is None:
         share = 0.92 if version >= GRAPHS_INSIDE else 0.9

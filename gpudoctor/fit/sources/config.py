@@ -6,9 +6,11 @@ A model_type that no rule describes gives None, never a guess: its bytes must th
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gpudoctor.fit.model import Unusable
 from gpudoctor.fit.sources.facts import Facts
 from gpudoctor.fit.sources.tensors import Blueprint
 
+_LARGEST = 1 << 50
 _NESTED = ("text_config", "llm_config", "language_config", "thinker_config")
 _RENAMED = {
     "solar": "llama", "yi": "llama", "aquila": "llama", "mistral3_text": "mistral", "gemma3": "gemma3_text",
@@ -78,7 +80,7 @@ def blueprint_of(config: Mapping[str, Any], where: str | None = None) -> Bluepri
     rule = rule_for(model_type)
     if rule is None:
         return None
-    blueprint = rule(facts, model_type)
+    blueprint = _sound(rule(facts, model_type), facts)
     if "vision_config" in config or "audio_config" in config:
         from gpudoctor.fit.sources.towers import towers_of
 
@@ -87,6 +89,20 @@ def blueprint_of(config: Mapping[str, Any], where: str | None = None) -> Bluepri
     stored = quantization_of(config)
     if stored:
         blueprint = blueprint._replace(quantization=stored)
+    return blueprint
+
+
+def _sound(blueprint: Blueprint, facts: Facts) -> Blueprint:
+    """Refuse numbers that are each possible but together give a matrix without rows or beyond any memory."""
+    kinds = {id(block): block for block in blueprint.blocks}.values()
+    outside = (*blueprint.embedding, *blueprint.output, *blueprint.final, *blueprint.host, *blueprint.draft)
+    for tensor in (*(t for block in kinds for t in block.tensors), *outside):
+        if not 0 < tensor.elements < _LARGEST:
+            raise Unusable(
+                f"the configuration gives {tensor.role} an impossible shape {tensor.shape}", where=facts.where
+            )
+    if any(not 0 <= count < _LARGEST for _, count in blueprint.encoders):
+        raise Unusable("the configuration gives a tower an impossible size", where=facts.where)
     return blueprint
 
 

@@ -25,7 +25,7 @@ def delta(facts: Facts, model_type: str) -> Blueprint:
     value_dim = facts.number("linear_value_head_dim", default=128)
     kernel = facts.number("linear_conv_kernel_dim", default=4)
     every = facts.number("full_attention_interval", default=4)
-    kinds = facts.items("layer_types")
+    kinds = facts.words("layer_types")
     full = [
         kinds[i] == "full_attention" if len(kinds) == shape.layers else not (i + 1) % every for i in range(shape.layers)
     ]
@@ -53,7 +53,7 @@ def delta(facts: Facts, model_type: str) -> Blueprint:
     mixing = delta_net(shape.hidden, key_heads, value_heads, key_dim, value_dim, kernel)
     recurrent = Block(tuple(mixing + rest()), state, moe)
     draft: list[Tensor] = []
-    for _ in range(facts.maybe("mtp_num_hidden_layers", "num_nextn_predict_layers", least=0) or 0):
+    for _ in range(facts.drafts()):
         draft += attending + rest()
         draft += [Tensor("nextn.eh_proj", (2 * shape.hidden, shape.hidden), "mlp")]
         draft += [vector(f"nextn.{name}", shape.hidden) for name in ("enorm", "hnorm", "shared_head_norm")]

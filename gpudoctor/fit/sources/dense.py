@@ -122,7 +122,7 @@ def dense(facts: Facts, model_type: str) -> Blueprint:
 def draft_layers(facts: Facts, hidden: int, layer: list[Tensor]) -> list[Tensor]:
     """Multi-token-prediction layers: a whole layer each, a projection of two states to one and three norms."""
     tensors: list[Tensor] = []
-    for _ in range(min(16, facts.maybe("num_nextn_predict_layers", least=0) or 0)):
+    for _ in range(facts.drafts()):
         tensors += [*layer, Tensor("nextn.eh_proj", (2 * hidden, hidden), "mlp")]
         tensors += [vector(f"nextn.{name}", hidden) for name in ("enorm", "hnorm", "shared_head_norm")]
     return tensors

@@ -7,6 +7,7 @@ from gpudoctor.fit.model import Unusable
 
 _LARGEST = 1 << 31
 _LAYERS = 4096
+_DRAFTS = 64
 
 
 class Facts:
@@ -70,6 +71,14 @@ class Facts:
             raise self.wrong(key, f"has {len(value)} items")
         return value
 
+    def words(self, *keys: str) -> list[str]:
+        """The first of these keys that is a list of strings; empty when none is."""
+        for key in keys:
+            values = self.items(key)
+            if values and all(isinstance(value, str) and len(value) < 60 for value in values):
+                return values
+        return []
+
     def numbers(self, key: str) -> list[int]:
         """A list of small whole numbers."""
         values = self.items(key)
@@ -87,4 +96,11 @@ class Facts:
         count = self.number(*keys)
         if count > _LAYERS:
             raise self.wrong(keys[0], f"is {count}")
+        return count
+
+    def drafts(self) -> int:
+        """How many multi-token-prediction layers follow the model's own."""
+        count = self.maybe("num_nextn_predict_layers", "mtp_num_hidden_layers", least=0) or 0
+        if count > _DRAFTS:
+            raise self.wrong("num_nextn_predict_layers", f"is {count}")
         return count

@@ -133,7 +133,7 @@ def _falcon(facts: Facts, model_type: str) -> Blueprint:
 def _granite(facts: Facts, model_type: str) -> Blueprint:
     """Granite 4 and Bamba: Mamba-2 layers with a few attention layers, dense or routed, with a shared block."""
     shape = _shape(facts, tied=model_type == "granitemoehybrid")
-    kinds = facts.items("layer_types") or facts.items("layers_block_type")
+    kinds = facts.words("layer_types", "layers_block_type")
     chosen = set(facts.numbers("attn_layer_indices"))
     if not kinds:
         kinds = ["attention" if i in chosen else "mamba" for i in range(shape.layers)]
@@ -193,7 +193,7 @@ def _jamba(facts: Facts, model_type: str) -> Blueprint:
 def _lfm(facts: Facts, model_type: str) -> Blueprint:
     """LFM2: short convolutions with a few attention layers."""
     shape = _shape(facts, tied=True)
-    kinds = facts.items("layer_types")
+    kinds = facts.words("layer_types")
     if not kinds:
         full = set(facts.numbers("full_attn_idxs"))
         kinds = ["full_attention" if i in full else "conv" for i in range(shape.layers)]

@@ -74,7 +74,7 @@ def latent(facts: Facts, model_type: str) -> Blueprint:
     dense = Block(tuple(make(False)), memory)
     sparse = Block(tuple(make(True)), memory, routed=True) if count else dense
     draft: list[Tensor] = []
-    for _ in range(facts.maybe("num_nextn_predict_layers", least=0) or 0):
+    for _ in range(facts.drafts()):
         matrix = (hidden, shape.vocabulary)
         draft += [*make(True), Tensor("nextn.eh_proj", (2 * hidden, hidden), "mlp")]
         draft += [vector(f"nextn.{name}", hidden) for name in ("enorm", "hnorm", "shared_head_norm")]

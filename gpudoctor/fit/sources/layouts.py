@@ -20,7 +20,7 @@ _KINDS: dict[str, Attention] = {
 
 def attention_kinds(facts: Facts, model_type: str, layers: int) -> list[Attention]:
     """The kind of attention of every layer."""
-    given = [kind for kind in facts.items("layer_types") if isinstance(kind, str)]
+    given = facts.words("layer_types")
     if len(given) == layers:
         unknown = sorted({kind for kind in given if kind not in _KINDS})
         if unknown:

@@ -39,7 +39,7 @@ def _routed_layers(facts: Facts, model_type: str, layers: int) -> list[bool]:
     first = facts.maybe("first_k_dense_replace", "moe_layer_start_index", least=0) or 0
     step = facts.maybe("decoder_sparse_step", "moe_layer_interval") or 1
     plain = set(facts.numbers("mlp_only_layers"))
-    kinds = facts.items("mlp_layer_types")
+    kinds = facts.words("mlp_layer_types")
     if len(kinds) == layers:
         return [kind == "sparse" for kind in kinds]
     start = 0 if model_type == "qwen2_moe" else first
@@ -75,7 +75,7 @@ def routed(facts: Facts, model_type: str) -> Blueprint:
     if model_type == "exaone_moe":
         draft = draft_layers(facts, shape.hidden, make(0, False))
     if model_type == "glm4_moe":
-        for _ in range(facts.maybe("num_nextn_predict_layers", least=0) or 0):
+        for _ in range(facts.drafts()):
             draft += [*make(0, True), Tensor("nextn.eh_proj", (2 * shape.hidden, shape.hidden), "mlp")]
             draft += [vector(f"nextn.{name}", shape.hidden) for name in ("enorm", "hnorm", "shared_head_norm")]
             matrix = (shape.hidden, shape.vocabulary)
