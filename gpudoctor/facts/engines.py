@@ -13,9 +13,9 @@ from gpudoctor.facts.base import NOT_RECORDED, Item, Section, Unavailable
 class RunnerLibrary(Item, frozen=True, kw_only=True):
     """A library through which an engine computes: ``/usr/lib/ollama/cuda_v12/libggml-cuda.so``.
 
-    ``backend`` is ``cuda``, ``rocm``, ``vulkan``, ``sycl`` or ``cpu``. ``variant`` is the name of its folder where the
-    engine chooses by it (``cuda_v12``). ``cuda`` is the CUDA major that it is linked to (from the soname of cudart or
-    cuBLAS), None when linked statically or not CUDA. ``arch_list`` comes from a scan of the file.
+    ``backend`` is ``cuda``, ``rocm``, ``vulkan`` or ``sycl``; those for the CPU are left out. ``variant`` is the name
+    of its folder where the engine chooses by it (``cuda_v12``). ``cuda`` is the CUDA major that it is linked to (from
+    the soname of cudart or cuBLAS, else from ``variant``), None when neither tells. ``arch_list`` comes from a scan.
     """
 
     path: str
@@ -33,9 +33,10 @@ class EngineBinary(Item, frozen=True, kw_only=True):
     Attributes:
         path: The program.
         version: ``0.11.10``; for llama.cpp its build number (``b7240``). None when no file tells it.
-        version_source: Where the version was read: ``build-info``, ``library-name``, ``path`` or ``package``.
-        origin: ``local``, ``distribution``, ``snap``, ``home``, ``homebrew``, ``nix`` or ``process``.
+        version_source: Where the version was read: ``build-info``, ``library-name`` or ``path``.
+        origin: ``local``, ``distribution``, ``snap``, ``home``, ``homebrew`` or ``nix``, by where it lies.
         pids: Processes that run it now.
+        container: An id of the container that it runs in, None on the host. ``path`` is then the one inside.
         runners: Empty when it has no libraries of its own (statically linked; then ``arch_list`` is of the program).
         failure: Why it could not be read.
     """
@@ -46,6 +47,7 @@ class EngineBinary(Item, frozen=True, kw_only=True):
     version_source: str | None = None
     origin: str = "local"
     pids: Annotated[tuple[int, ...], Meta(max_length=1024)] = ()
+    container: str | None = None
     arch_list: Annotated[tuple[str, ...], Meta(max_length=128)] | Unavailable = NOT_RECORDED
     runners: Annotated[tuple[RunnerLibrary, ...], Meta(max_length=64)] = ()
     failure: str | None = None

@@ -162,10 +162,10 @@ class PythonEnvironment(Item, frozen=True, kw_only=True):
 
 
 class LeftOut(Item, frozen=True, kw_only=True):
-    """A place that was not searched, and why."""
+    """A place that was not searched; ``failure`` says why."""
 
     path: str
-    reason: str
+    failure: str
 
 
 class PythonEnvs(Section, frozen=True, kw_only=True):

@@ -22,5 +22,8 @@ PROBES: tuple[ProbeSpec, ...] = (
     ProbeSpec(name="systemctl", modules=("services",), sections=("services",), patience=5),
     ProbeSpec(name="modinfo", modules=("module_file",), sections=("module_file",), patience=5),
     ProbeSpec(name="amd-smi", modules=("amd_smi",), sections=("amd_smi",), patience=15),
+    ProbeSpec(name="toolkits", modules=("toolkits",), sections=("toolkits",), patience=5),
+    ProbeSpec(name="python envs", modules=("python_envs",), sections=("python_envs",), patience=5),
+    ProbeSpec(name="engines", modules=("engine_binaries",), sections=("engines",), patience=5),
     ProbeSpec(name="cuda", modules=("cuda",), sections=("cuda",), patience=60, deep=True),
 )
