@@ -1,6 +1,6 @@
 """One root cause, its symptoms beneath it: a declared graph between check ids."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -59,16 +59,16 @@ _SYMPTOMS = ("fail", "warn", "unknown")
 
 def link(results: Sequence[Result], graph: Mapping[str, Sequence[str]] = EXPLAINS) -> list[Result]:
     """Return the results with causes filled in, root causes before their symptoms, the worst group first."""
-    parents = [_parent(symptom, results, graph) for symptom in results]
-    roots = [_root(number, parents) for number in range(len(results))]
+    parents = _parents(results, graph)
+    roots = [_chain(number, parents)[-1] for number in range(len(results))]
     groups: dict[int, list[int]] = {}
     for number, root in enumerate(roots):
         groups.setdefault(root, []).append(number)
     ranked = sorted(groups.items(), key=lambda g: (min(_rank(results[n]) for n in g[1]), _rank(results[g[0]]), g[0]))
     ordered: list[Result] = []
-    for root, members in ranked:
-        symptoms = sorted((n for n in members if n != root), key=lambda n: (_depth(n, parents), _rank(results[n]), n))
-        for number in [root, *symptoms]:
+    for _, members in ranked:
+        members.sort(key=lambda n: (len(_chain(n, parents)), _rank(results[n]), n))
+        for number in members:
             parent = parents[number]
             children = sorted({results[n].id for n, p in enumerate(parents) if p == number})
             ordered.append(
@@ -86,10 +86,19 @@ def _rank(result: Result) -> int:
     return accepted + STATUSES.index(result.status)
 
 
-def _parent(symptom: Result, results: Sequence[Result], graph: Mapping[str, Sequence[str]]) -> int | None:
-    """Find the result that explains this one: the first cause of the graph that was seen on the same subject."""
+def _parents(results: Sequence[Result], graph: Mapping[str, Sequence[str]]) -> list[int | None]:
+    """Find for each result the one that explains it. However the graph is drawn, no result explains itself."""
+    parents: list[int | None] = [None] * len(results)
+    for number in range(len(results)):
+        candidates = _candidates(results[number], results, graph)
+        parents[number] = next((c for c in candidates if number not in _chain(c, parents)), None)
+    return parents
+
+
+def _candidates(symptom: Result, results: Sequence[Result], graph: Mapping[str, Sequence[str]]) -> Iterator[int]:
+    """Yield what could explain this one, in the graph's order: causes seen on the same subject."""
     if symptom.status not in _SYMPTOMS:
-        return None
+        return
     order = {name: place for place, name in enumerate(graph)}
     for cause, explained in graph.items():
         if cause == symptom.id or not any(fnmatchcase(symptom.id, pattern) for pattern in explained):
@@ -99,8 +108,7 @@ def _parent(symptom: Result, results: Sequence[Result], graph: Mapping[str, Sequ
             continue
         for number, result in enumerate(results):
             if result.id == cause and _can_explain(result, symptom):
-                return number
-    return None
+                yield number
 
 
 def _can_explain(cause: Result, symptom: Result) -> bool:
@@ -111,16 +119,9 @@ def _can_explain(cause: Result, symptom: Result) -> bool:
     return strong and (cause.subject in ("host", symptom.subject) or symptom.subject == "host")
 
 
-def _root(number: int, parents: Sequence[int | None]) -> int:
-    seen = {number}
-    while (parent := parents[number]) is not None and parent not in seen:
-        seen.add(parent)
-        number = parent
-    return number
-
-
-def _depth(number: int, parents: Sequence[int | None]) -> int:
-    depth = 0
-    while (parent := parents[number]) is not None and depth < len(parents):
-        number, depth = parent, depth + 1
-    return depth
+def _chain(number: int, parents: Sequence[int | None]) -> list[int]:
+    """Return a result and everything above it, the root last."""
+    chain = [number]
+    while (parent := parents[chain[-1]]) is not None:
+        chain.append(parent)
+    return chain

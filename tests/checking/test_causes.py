@@ -43,11 +43,17 @@ def test_a_gpu_explains_only_its_own_symptoms() -> None:
 
 
 def test_a_warning_does_not_explain_a_failure() -> None:
-    graph = {"gpu.xid": ("gpu.not-responding",)}
     assert order(result("gpu.xid", "warn"), result("gpu.not-responding")) == [
         ("gpu.not-responding", None),
         ("gpu.xid", None),
-    ] or link([result("gpu.xid", "warn"), result("gpu.not-responding")], graph)[0].caused_by is None
+    ]
+
+
+def test_a_setting_that_is_only_a_warning_explains_what_it_breaks() -> None:
+    assert order(result("gpu.p2p-broken"), result("host.acs-on", "warn")) == [
+        ("host.acs-on", None),
+        ("gpu.p2p-broken", "host.acs-on"),
+    ]
 
 
 def test_a_pass_or_skip_is_no_symptom_and_no_cause() -> None:
@@ -65,6 +71,10 @@ def test_a_gpu_off_the_bus_is_the_cause_of_the_count() -> None:
 def test_no_cycle_however_the_graph_is_drawn() -> None:
     graph = {"a.x": ("a.y",), "a.y": ("a.x",)}
     assert [r.caused_by for r in link([result("a.x"), result("a.y")], graph)] == [None, "a.x"]
+    ring = {"a.x": ("a.y",), "a.y": ("a.z",), "a.z": ("a.x",)}
+    linked = link([result("a.x"), result("a.y"), result("a.z")], ring)
+    assert sorted(r.id for r in linked) == ["a.x", "a.y", "a.z"]
+    assert [r.caused_by for r in linked].count(None) == 1
 
 
 def test_the_shipped_graph_leaves_a_root_for_every_pair() -> None:
