@@ -44,7 +44,7 @@ def most_parallel(question: Question, first: Prediction) -> int:
     if not accepted(question, first):
         return 0
     if question.settings.engine in ("vllm", "sglang", "tgi") and first.max_concurrency is not None:
-        return max(1, int(first.max_concurrency))
+        return max(1, min(int(first.max_concurrency), first.settings.max_num_seqs or 2**31))
     low = high = first.settings.parallel or 1
     while high < _MOST_PARALLEL and accepted(question, predict(question, parallel=high * 2)):
         low = high = high * 2

@@ -17,6 +17,7 @@ def notes(question: Question, prediction: Prediction, limits: Limits) -> tuple[R
     found += _too_big(question, prediction)
     found += _files(question)
     found += _holders(question.hardware)
+    found += _order(question.hardware)
     found += _links(question, prediction)
     found += _host(question, prediction)
     found += _disk(question)
@@ -76,6 +77,18 @@ def _holders(hardware: Hardware) -> list[Reason]:
             )
         )  # fmt: skip
     return found
+
+
+def _order(hardware: Hardware) -> list[Reason]:
+    if len({gpu.name for gpu in hardware.gpus}) < 2 or any(gpu.vendor != "nvidia" for gpu in hardware.gpus):
+        return []
+    return [
+        Reason(
+            "gpu.mixed-kinds", "info",
+            "CUDA numbers the fastest GPU first, nvidia-smi goes by slot: index 0 may be another card", {},
+            (("Number them by slot", "export CUDA_DEVICE_ORDER=PCI_BUS_ID"),),
+        )
+    ]  # fmt: skip
 
 
 def _links(question: Question, prediction: Prediction) -> list[Reason]:

@@ -71,7 +71,11 @@ def _batch_defaults(settings: Settings, hardware: Hardware, version: Version) ->
     """Batch sizes of the API server (engine/arg_utils.py): large GPUs profile four times as many tokens."""
     gpu = hardware.gpus[0] if hardware.gpus else None
     memory = gpu.usable_bytes if gpu else 0
-    large = memory >= 70 * GIB and not (gpu and "A100" in gpu.name and version >= (0, 9))
+    name = gpu.name if gpu else ""
+    # By name in 0.8.0 to 0.8.3, by memory since, and never an A100 since 0.9 (its throughput fell, PR 17885).
+    large = memory >= 70 * GIB and not ("A100" in name and version >= (0, 9))
+    if version < (0, 8, 4):
+        large = "H100" in name or "H200" in name
     tokens, sequences = settings.max_num_batched_tokens, settings.max_num_seqs
     context = settings.context or 2048
     if version < V1:
