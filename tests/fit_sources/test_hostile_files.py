@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gpudoctor.fit.model import Unusable
-from gpudoctor.fit.sources import gguf, load, safetensors
+from gpudoctor.fit.model import Form, Unusable
+from gpudoctor.fit.sources import catalogue, gguf, load, safetensors
 from gpudoctor.fit.sources.strict_json import parse_json
 from gpudoctor.fit.sources.window import Window
 
@@ -261,6 +261,42 @@ def test_any_configuration(kind: str, changes: dict[str, object], tmp_path: Path
         said = error.message
     assert "\n" not in said
     assert size > 0
+
+
+ROWS = [catalogue.row(number).config for number in range(len(catalogue.index().tables))]
+ODD: list[object] = [0, -1, 1, 3, 1 << 20, 1 << 31, 1 << 60, 1.5, None, True, "x", "LG" * 9, [], [1] * 5, ["sliding_attention"] * 4,
+       {}, {"a": 1}, [None], [[]], "M*-E"]  # fmt: skip
+
+
+@settings(FUZZ, max_examples=400)
+@given(
+    row=st.sampled_from(ROWS),
+    changes=st.lists(st.tuples(st.integers(0, 40), st.sampled_from(ODD), st.booleans()), min_size=1, max_size=3),
+    form=st.sampled_from([None, "gguf", "safetensors"]),
+    quant=st.sampled_from([None, "Q4_K_M", "AWQ", "FP8"]),
+)
+def test_any_change_to_a_real_configuration(
+    row: dict[str, object],
+    changes: list[tuple[int, object, bool]],
+    form: Form | None,
+    quant: str | None,
+    tmp_path: Path,
+) -> None:
+    config = json.loads(json.dumps(row))
+    for place, value, inside in changes:
+        part = config["text_config"] if inside and isinstance(config.get("text_config"), dict) else config
+        keys = sorted(part)
+        if keys:
+            part[keys[place % len(keys)]] = value
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    said = ""
+    try:
+        load(str(path), form=form, quant=quant)
+    except Unusable as error:
+        said = error.message
+    assert "\n" not in said
+    assert len(said) < 600
 
 
 def test_deep_and_huge_json(tmp_path: Path) -> None:
