@@ -36,6 +36,9 @@ def check(
     stage: Annotated[str, typer.Option(metavar="STAGE", help="pre-install or pre-launch.")] = "pre-launch",
     psu_watts: Annotated[int | None, typer.Option(min=1, max=1_000_000, help="Rating of the power supply.")] = None,
     port: Annotated[list[int] | None, typer.Option(min=1, max=65535, help="A port that must be free.")] = None,
+    python: Annotated[
+        list[Path] | None, typer.Option(metavar="PATH", help="Also look at this Python environment. Repeatable.")
+    ] = None,
     only: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this id, glob or area.")] = None,
     skip: Annotated[list[str] | None, typer.Option(metavar="ID", help="Not this id, glob or area.")] = None,
     require: Annotated[
@@ -75,7 +78,7 @@ def check(
     policy = load_configuration(config or [], no_config)
     catalogue, selection = select_checks(only or [], skip or [], require or [])
     when = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    facts = _facts(snapshot, root, timeout, target, selection, quiet)
+    facts = _facts(snapshot, root, timeout, target, selection, quiet, python or [])
     judgement = judge_snapshot(facts, target, policy, catalogue, selection, require or [], fail_on)
     report = make_report(
         judgement,
@@ -148,12 +151,13 @@ def judge_snapshot(
 
 
 def _facts(
-    snapshot: Path | None, root: str, timeout: float | None, target: "Target", selection: "Selection", quiet: int
+    snapshot: Path | None, root: str, timeout: float | None, target: "Target", selection: "Selection", quiet: int,
+    python: Sequence[Path],
 ) -> "Snapshot":
     from gpudoctor.facts.snapshot import SnapshotError, read_snapshot
 
     if snapshot is not None:
-        for flag, given in (("--root", root != "/"), ("--deep", target.deep)):
+        for flag, given in (("--root", root != "/"), ("--deep", target.deep), ("--python", bool(python))):
             if given:
                 raise Failure(f"{flag} reads this machine, --snapshot another's record", "command line", "choose one")
         try:
@@ -164,7 +168,8 @@ def _facts(
     from gpudoctor.cli.progress import progress_line
     from gpudoctor.probes.take import take_snapshot
 
-    options = {"gpus": list(target.gpus) if target.gpus else None, "use_busy": target.use_busy}
+    options = {"gpus": list(target.gpus) if target.gpus else None, "use_busy": target.use_busy,
+               "python": [str(path.absolute()) for path in python]}
     with progress_line(sys.stderr, enabled=quiet == 0) as progress:
         return take_snapshot(
             root=root,
