@@ -47,8 +47,6 @@ def test_every_row_recomputes_to_the_last_digit_or_says_why(row: catalogue.Row) 
     assert row.retrieved.startswith("20")
     if counted(row) != row.parameters:
         assert len(row.note) > 20, (counted(row), row.parameters)
-    else:
-        assert not row.note
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

@@ -264,8 +264,10 @@ def test_any_configuration(kind: str, changes: dict[str, object], tmp_path: Path
 
 
 ROWS = [catalogue.row(number).config for number in range(len(catalogue.index().tables))]
-ODD: list[object] = [0, -1, 1, 3, 1 << 20, 1 << 31, 1 << 60, 1.5, None, True, "x", "LG" * 9, [], [1] * 5, ["sliding_attention"] * 4,
-       {}, {"a": 1}, [None], [[]], "M*-E"]  # fmt: skip
+ODD: list[object] = [
+    0, -1, 1, 3, 1 << 20, 1 << 31, 1 << 60, 1.5, None, True, "x", "LG" * 9, [], [1] * 5, ["sliding_attention"] * 4,
+    {}, {"a": 1}, [None], [[]], "M*-E",
+]  # fmt: skip
 
 
 @settings(FUZZ, max_examples=400)

@@ -47,8 +47,10 @@ def latent(facts: Facts, model_type: str) -> Blueprint:
         context=context_of(facts),
     )
     first = (facts.maybe("first_k_dense_replace", least=0) or 0) if count else shape.layers
-    index_heads = facts.maybe("index_n_heads", least=0) or 0
+    index_heads = facts.maybe("index_n_heads", least=0) or 0 if facts.maybe("index_topk", least=0) and query_rank else 0
     index_dim = facts.number("index_head_dim", default=128)
+    spread = facts.words("indexer_types")
+    indexed = [bool(index_heads) and (len(spread) != shape.layers or spread[i] == "full") for i in range(shape.layers)]
     memory = Cache("latent", 1, kv_rank + rope, 0)
     selection = facts.text("topk_method") == "noaux_tc" or model_type in (
         "deepseek_v3",
@@ -58,36 +60,43 @@ def latent(facts: Facts, model_type: str) -> Blueprint:
         "glm_moe_dsa",
     )
 
-    def make(is_routed: bool) -> list[Tensor]:
+    def make(is_routed: bool, with_indexer: bool) -> list[Tensor]:
         tensors = latent_attention(
             hidden, heads, query_rank=query_rank, kv_rank=kv_rank, nope=nope, rope=rope, value=value
         )
         tensors += norms(hidden, 2)
-        if index_heads and query_rank:
-            tensors += indexer(hidden, query_rank, index_heads, index_dim)
+        if with_indexer:
+            tensors += indexer(hidden, query_rank or 1, index_heads, index_dim)
         if not is_routed:
             return tensors + feed_forward(hidden, shape.intermediate)
         return tensors + mixture(hidden, width, count, shared_width=shared * width, selection_bias=selection)
 
-    if not facts.maybe("index_topk"):
-        index_heads = 0
-    dense = Block(tuple(make(False)), memory)
-    sparse = Block(tuple(make(True)), memory, routed=True) if count else dense
+    made: dict[tuple[bool, bool], Block] = {}
+    blocks = []
+    for index, with_indexer in enumerate(indexed):
+        key = (bool(count) and index >= first, with_indexer)
+        if key not in made:
+            made[key] = Block(tuple(make(*key)), memory, routed=key[0])
+        blocks.append(made[key])
     draft: list[Tensor] = []
     for _ in range(facts.drafts()):
-        matrix = (hidden, shape.vocabulary)
-        draft += [*make(True), Tensor("nextn.eh_proj", (2 * hidden, hidden), "mlp")]
+        draft += [*make(bool(count), bool(index_heads)), Tensor("nextn.eh_proj", (2 * hidden, hidden), "mlp")]
         draft += [vector(f"nextn.{name}", hidden) for name in ("enorm", "hnorm", "shared_head_norm")]
-        draft += [Tensor("nextn.embed_tokens", matrix, "mlp"), Tensor("nextn.shared_head_head", matrix, "mlp")]
+        if model_type != "glm_moe_dsa":
+            matrix = (hidden, shape.vocabulary)
+            draft += [Tensor("nextn.embed_tokens", matrix, "mlp"), Tensor("nextn.shared_head_head", matrix, "mlp")]
     blueprint = assemble(
         facts,
         shape,
         architecture=ARCHITECTURES[model_type],
         model_type=model_type,
-        blocks=[sparse if i >= first else dense for i in range(shape.layers)],
+        blocks=blocks,
         experts=Experts(count, active, width, shared) if count else None,
         latent=Latent(kv_rank, rope, heads * (nope + rope), heads * value),
         value_dim=value,
         draft=draft,
     )
-    return blueprint
+    if not index_heads:
+        return blueprint
+    note = f"the sparse-attention indexer's own cache, about {index_dim} values a token in {sum(indexed)} layers"
+    return blueprint._replace(unknown=(note,))
