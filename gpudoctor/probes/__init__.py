@@ -7,6 +7,8 @@ A probe is a module with ``SECTIONS`` (the sections it fills), ``OPTIONS`` (the 
 from gpudoctor.probes.runner import ProbeSpec
 
 PROBES: tuple[ProbeSpec, ...] = (
+    # First, because it waits longest: it looks at the GPUs several times.
+    ProbeSpec(name="nvml", modules=("nvml",), sections=("gpus",), patience=10),
     ProbeSpec(
         name="files",
         modules=("host", "pci", "driver", "packages", "amd", "fabric_ports"),
@@ -14,7 +16,6 @@ PROBES: tuple[ProbeSpec, ...] = (
             "host", "memory", "limits", "clock", "locale", "pci", "driver", "packages", "amd", "fabric_ports",
         ),
     ),
-    ProbeSpec(name="nvml", modules=("nvml",), sections=("gpus",), patience=10),
     ProbeSpec(name="kernel log", modules=("kernel_log",), sections=("kernel_log",), patience=8),
     ProbeSpec(name="storage", modules=("storage",), sections=("storage",), patience=5),
     ProbeSpec(name="disk health", modules=("disk_health",), sections=("disk_health",), patience=8),

@@ -211,7 +211,6 @@ class _Run:
             for value in facts.values():
                 if isinstance(value, list) and all(isinstance(v, dict) for v in value):
                     value.sort(key=lambda v: [v.get(key, 0) for key in ("index", "first", "second")])
-        self.answer.duration_s = round(time.monotonic() - self.started, 3)
         return self.answer
 
     def _silent(self) -> bool:
@@ -258,6 +257,7 @@ def run_probes(
                 for run in list(waiting):
                     if _settled(selector, run, deadline):
                         waiting.remove(run)
+                        run.answer.duration_s = round(time.monotonic() - run.started, 3)
         except BaseException:
             for run in waiting:
                 _kill(run.process)

@@ -139,9 +139,11 @@ def test_secrets_never_reach_a_snapshot(gpudoctor: Command) -> None:
 def test_an_unwritable_old_snapshot_stays_whole(gpudoctor: Command, tmp_path: Path) -> None:
     old = tmp_path / "s.json"
     old.write_text("old", encoding="utf-8")
+    # Python would write its byte code cut short, too, and later runs would trip over it.
     limited = subprocess.run(
         ["sh", "-c", 'ulimit -f 1; exec "$0" snapshot -o "$1"', Path(sys.executable).with_name("gpudoctor"), old],
         capture_output=True, text=True, check=False, timeout=120,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert limited.returncode == 2
     assert "Traceback" not in limited.stderr
