@@ -70,12 +70,12 @@ def _part(rest: str) -> str:
     stem = last[-2] if len(last) > 1 else last[-1]
     if "norm" in stem.lower() or "layernorm" in rest.lower():
         return "recurrent" if _RECURRENT.search(rest) else "replicated"
-    if _EXPERTS.search(rest) or _EXPERTS.search(f".{rest}"):
-        return "experts"
     if _ROUTER.search(rest):
         return "replicated"
     if _SHARED.search(rest):
         return "shared_experts"
+    if _EXPERTS.search(f".{rest}"):
+        return "experts"
     if _RECURRENT.search(rest):
         return "recurrent"
     if "encoder_attn" in rest or "cross_attn" in rest:
