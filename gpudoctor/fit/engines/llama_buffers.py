@@ -77,8 +77,8 @@ def working_width(layer: Layer, model: Model) -> int:
     """Elements per token that the feed-forward block of a layer holds at its peak."""
     if layer.routed and model.experts is not None:
         experts = model.experts
-        return (experts.active + experts.shared) * experts.intermediate * 2 + 2 * model.hidden_size
-    return 2 * model.intermediate_size + 2 * model.hidden_size
+        return (experts.active + experts.shared) * experts.intermediate * 2 + 5 * model.hidden_size
+    return 2 * model.intermediate_size + 5 * model.hidden_size
 
 
 def compute_bytes(
@@ -96,7 +96,8 @@ def compute_bytes(
     kept = 1 if build is not None and build < 4000 else 2
     output = 4 * tokens * (model.vocabulary + kept * hidden) if holds_output else 0
     scores = 0 if flash else 4 * tokens * (model.heads * context + context + 4 * hidden)
-    mask = 6 * tokens * context if flash else 0
+    # The mask is kept in f16 by current builds, and as f32 beside it by those before the windowed cache.
+    mask = (2 if build is None or build >= WINDOW_BUILD else 6) * tokens * context if flash else 0
     layer = max((working_width(layer, model) for layer in _kinds(model)), default=2 * hidden)
     block = 4 * tokens * (layer + 2 * hidden) + mask
     handed = 4 * tokens * (4 * hidden + 3 * context) if copies else 0
