@@ -219,3 +219,21 @@ def test_a_quantization_declared_inside(tmp_path: Path) -> None:
     config = {"model_type": "gemma3", "text_config": {**CONFIG, "quantization_config": {"quant_method": "awq"}}}
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert load(str(tmp_path)).quantization == "AWQ"
+
+
+def test_a_checkpoint_before_safetensors_has_the_bytes_of_its_index(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    names = [f"pytorch_model-{n:05d}-of-00002.bin" for n in (1, 2)]
+    (tmp_path / "pytorch_model.bin.index.json").write_text(
+        json.dumps({"metadata": {"total_size": TOTAL}, "weight_map": {"a": names[0], "b": names[1]}})
+    )
+    (tmp_path / names[0]).write_bytes(b"\x80\x02}q\x00.")
+    model = load(str(tmp_path))
+    assert model.weights_bytes == TOTAL
+    assert model.warnings == (f"{names[1]} is missing",)
+
+
+def test_an_adapter_is_no_part_of_the_model(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    save_file({"x": np.zeros((999, 999), dtype=np.float32)}, str(tmp_path / "adapter_model.safetensors"))
+    assert load(str(tmp_path)).weights_bytes == TOTAL

@@ -60,7 +60,7 @@ def test_an_interrupted_pull_is_a_warning(tmp_path: Path) -> None:
     path.unlink()
     model = load("llama3.1:8b", ollama_models=tmp_path)
     assert model.source == "catalogue"
-    assert "but not the blob" in model.warnings[0]
+    assert "is missing" in model.warnings[0]
 
 
 def test_a_broken_manifest_is_one_line(tmp_path: Path) -> None:
@@ -105,3 +105,13 @@ def test_a_cached_repository_is_read_by_its_id(tmp_path: Path) -> None:
 def test_a_cache_entry_that_cannot_be_read_leaves_it_to_the_catalogue(tmp_path: Path) -> None:
     (tmp_path / "models--Qwen--Qwen3-8B" / "snapshots" / "abc").mkdir(parents=True)
     assert load("Qwen/Qwen3-8B", hub_cache=tmp_path).source == "catalogue"
+
+
+def test_a_store_that_may_not_be_read_leaves_it_to_the_catalogue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = pulled(tmp_path, "registry.ollama.ai/library/llama3.1/8b", write_gguf(tmp_path / "a.gguf").read_bytes())
+    monkeypatch.setattr("os.access", lambda file, _: Path(file) != path)
+    model = load("llama3.1:8b", ollama_models=tmp_path)
+    assert model.source == "catalogue"
+    assert "may not be read" in model.warnings[0]

@@ -16,6 +16,8 @@ from gpudoctor.fit.sources.safetensors import Entry, read_safetensors
 from gpudoctor.fit.sources.strict_json import read_json
 
 INDEX = "model.safetensors.index.json"
+OLD_INDEX = "pytorch_model.bin.index.json"
+"""Of checkpoints before safetensors: their sizes are used, their pickled files never opened."""
 _FILES = 4096
 _SHARD = re.compile(r"^(.*-)(\d{5})-of-(\d{5})(\.safetensors)$")
 
@@ -37,13 +39,15 @@ class Folder(NamedTuple):
 def read_folder(folder: Path) -> Folder:
     """Read the index and the headers of all files that are there; raises `Unusable` for files that are broken."""
     index = folder / INDEX
+    if not index.is_file() and not any(folder.glob("*.safetensors")):
+        index = folder / OLD_INDEX
     names, announced = index_of(read_json(index), str(index)) if index.is_file() else ([], None)
     warnings: list[str] = []
     if not names:
         names = sorted(
             file.name
             for file in folder.glob("*.safetensors")
-            if not file.name.startswith(("consolidated", ".")) and file.is_file()
+            if not file.name.startswith(("consolidated", "adapter_", ".")) and file.is_file()
         )[:_FILES]
         if announced is None:
             names = _numbered(names)
@@ -54,6 +58,11 @@ def read_folder(folder: Path) -> Folder:
         if not path.is_file():
             warnings.append(f"{name} is missing")
             complete = False
+            continue
+        if not name.endswith(".safetensors"):
+            complete = False
+            files.append(str(path))
+            size += path.stat().st_size
             continue
         found = read_safetensors(path)
         if found.missing_bytes:
