@@ -77,7 +77,8 @@ def working_width(layer: Layer, model: Model) -> int:
     """Elements per token that the feed-forward block of a layer holds at its peak."""
     if layer.routed and model.experts is not None:
         experts = model.experts
-        return (experts.active + experts.shared) * experts.intermediate * 2 + 5 * model.hidden_size
+        run = experts.active + experts.shared
+        return 2 * run * experts.intermediate + (5 + 2 * run) * model.hidden_size
     return 2 * model.intermediate_size + 5 * model.hidden_size
 
 
