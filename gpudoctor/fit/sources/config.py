@@ -42,6 +42,10 @@ def rule_for(model_type: str) -> Rule | None:
         from gpudoctor.fit.sources.gemma4 import gemma4
 
         return gemma4
+    if model_type == "mllama_text_model":
+        from gpudoctor.fit.sources.mllama import mllama
+
+        return mllama
     from gpudoctor.fit.sources import delta, encoders, hybrid, special
 
     if model_type in delta.ARCHITECTURES:

@@ -5,6 +5,7 @@ unknown and is named in `Blueprint.unknown`. Structures: the model definitions i
 """
 
 from gpudoctor.fit.model import Encoder
+from gpudoctor.fit.sources import mllama
 from gpudoctor.fit.sources.facts import Facts
 
 
@@ -133,6 +134,7 @@ def _tower(vision: Facts, layers: int, hidden: int, width: int, positions: int |
 RULES = {
     "gemma3": siglip, "mistral3": pixtral, "qwen2_vl": qwen2, "qwen2_5_vl": qwen25, "qwen3_vl": qwen3,
     "qwen3_vl_moe": qwen3, "qwen3_5": qwen3, "qwen3_5_moe": qwen3, "llama4": llama4, "gemma4": gemma4,
+    "mllama": mllama.tower,
 }  # fmt: skip
 """The tower of every multimodal model_type that a rule describes."""
 
