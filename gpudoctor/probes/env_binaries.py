@@ -201,10 +201,20 @@ def _walk(root: Root, folder: str, module: str, depth: int = 3) -> Iterator[str]
 
 
 def loader_choices(
-    root: Root, loader: Loader, rpath: Sequence[str], torch: str | None, compiled: Sequence[_Compiled],
+    loader: Loader, rpath: Sequence[str], torch: str | None, cuda: str | None, compiled: Sequence[_Compiled],
     libraries: Sequence[CudaLibrary],
 ) -> tuple[LoaderChoice, ...]:
-    """Say what the loader would give to torch's files, then to the extensions, which come after ``import torch``."""
+    """Say what the loader would give to torch's files, then to the extensions, which come after ``import torch``.
+
+    Args:
+        loader: The search.
+        rpath: DT_RPATH of the interpreter, expanded.
+        torch: The folder of torch, None without it.
+        cuda: The CUDA that torch was built for, by which bitsandbytes chooses among its files.
+        compiled: The extensions.
+        libraries: What the environment brings.
+    """
+    root = loader.root
     own: dict[str, str] = {}
     for library in libraries:
         own.setdefault(library.soname, library.path)
@@ -236,6 +246,8 @@ def loader_choices(
                 assert elf is not None
                 choose(soname, f"torch/lib/{name}", f"{torch}/lib/{name}", elf, True)
     for each in compiled:
+        if each.extension.package == "bitsandbytes" and f"_cuda{(cuda or 'none').replace('.', '')}." not in each.path:
+            continue
         for soname in each.extension.needs:
             choose(soname, each.extension.path, each.path, each.elf, False)
     return tuple(found[:512])

@@ -172,7 +172,8 @@ def read_environment(
     elif "torch" in packages:
         torch = Unavailable(f"torch {recorded or ''} is recorded as installed, but its files are not there")
     used = next((run.library_path for run in candidate.runs if run.library_path is not None), library_path)
-    loads = loader_choices(root, Loader(root, used), layout.rpath, path, compiled, libraries)
+    cuda = torch.cuda if isinstance(torch, TorchBuild) and isinstance(torch.cuda, str) else None
+    loads = loader_choices(Loader(root, used), layout.rpath, path, cuda, compiled, libraries)
     return msgspec.structs.replace(
         candidate.placeholder(),
         package_count=installed.total,
