@@ -289,7 +289,7 @@ def test_any_change_to_a_real_configuration(
         part = config["text_config"] if inside and isinstance(config.get("text_config"), dict) else config
         keys = sorted(part)
         if keys:
-            part[keys[place % len(keys)]] = value
+            part[keys[place % len(keys)]] = json.loads(json.dumps(value))
     path = tmp_path / "config.json"
     path.write_text(json.dumps(config))
     said = ""

@@ -107,3 +107,19 @@ def test_a_name_taken_apart() -> None:
     tag = parse("llama3.3:70b-instruct-q4_K_M")
     assert tag is not None
     assert (tag.base, tag.quantization, tag.is_tag) == ("llama3.3:70b-instruct", "Q4_K_M", True)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("deepseek-r1", 8190735360),
+        ("deepseek-r1:671b", 671026419200),
+        ("deepseek-ai/DeepSeek-R1", 671026419200),
+        ("gpt-oss", 20914757184),
+        ("llama3", 8030261248),
+        ("mistral-small", 23572403200),
+        ("qwen3", 8190735360),
+    ],
+)
+def test_a_tag_without_a_size_is_the_latest(name: str, parameters: int) -> None:
+    assert load(name, ollama_models="/nonexistent", hub_cache="/nonexistent").parameters == parameters

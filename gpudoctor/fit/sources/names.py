@@ -78,14 +78,14 @@ def parse(text: str) -> Name | None:
         quantization, approximated = _quant(tail)
         if quantization is None and tail not in ("", "latest"):
             base = f"{base}:{tail}"
+    if base.endswith("-gguf"):
+        base, gguf = base[:-5], True
     is_tag = not hub and ("/" not in base or ":" in base)
     match = re.search(_QUANT_TAG, base)
     if quantization is None and match:
         quantization, approximated = _quant(match.group(1))
         if quantization:
             base = base[: match.start()]
-    if base.endswith("-gguf"):
-        base, gguf = base[:-5], True
     if quantization is None:
         for words, pattern, quant in _PACKED:
             if not any(word in base for word in words.split()):
@@ -100,12 +100,12 @@ def parse(text: str) -> Name | None:
 def keys(name: Name) -> list[str]:
     """What to look the name up under, most exact first."""
     base = name.base
-    found = [base]
+    found = [name.repository.lower()] if name.repository else []
     if name.is_tag:
         model, _, tag = base.partition(":")
-        found.append(f"{model}:{tag or 'latest'}")
         plain = re.sub(_ROLE, "", f"-{tag}").lstrip("-") if tag else "latest"
-        found.append(f"{model}:{plain or 'latest'}")
+        found += [f"{model}:{tag or 'latest'}", f"{model}:{plain or 'latest'}"]
+    found.append(base)
     short = base.rpartition("/")[2]
     found += [short, short.removeprefix("meta-"), loose(short)]
     return list(dict.fromkeys(found))
