@@ -160,6 +160,7 @@ def _vllm(model: Model, settings: Settings, version: str, hardware: Hardware) ->
         support = vllm.model("GptOssForCausalLM")
         if support is not None and have < (version_tuple(support.since) or ()):
             found.append(_unknown_model("vLLM", version, model, support.since))
+    found += _rocm(version, hardware)
     gpu = _weakest(hardware)
     if gpu is None or gpu.compute_capability is None:
         return found
@@ -182,6 +183,24 @@ def _vllm(model: Model, settings: Settings, version: str, hardware: Hardware) ->
             )
         )  # fmt: skip
     return found
+
+
+def _rocm(version: str, hardware: Hardware) -> list[Reason]:
+    from gpudoctor.matrices import vllm
+
+    listed = vllm.table().rocm
+    for gpu in hardware.gpus:
+        if gpu.vendor == "amd" and gpu.gfx and gpu.gfx.split("/")[0] not in listed.gfx:
+            steps = (("Use Ollama or llama.cpp on this GPU", None),)
+            if gpu.gfx in listed.compilable_gfx:
+                steps = (("Use Ollama or llama.cpp, or compile vLLM for it", None),)
+            return [
+                Reason(
+                    "engine.gpu-unsupported", "fail", "vLLM's ROCm image has no code for {gfx} ({name})",
+                    {"gfx": gpu.gfx, "name": gpu.name, "version": version}, steps, subject=f"gpu:{gpu.number}",
+                )
+            ]  # fmt: skip
+    return []
 
 
 def _run(method: str, version: str, capability: tuple[int, int]) -> Reason | None:

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+
+from gpudoctor.reports.fit_schema import Fit
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -30,6 +33,7 @@ def ask(gpudoctor: Command, *arguments: str) -> dict[str, Any]:
 def test_every_engine_answers_in_one_shape(gpudoctor: Command, engine: str) -> None:
     report = ask(gpudoctor, "llama3.1:8b", "--engine", engine, "--hardware", "2x RTX 4090 + L4", "--context", "8192")
     assert list(report) == KEYS
+    msgspec.convert(report, Fit)
     assert report["schema"] == "gpudoctor.fit/1"
     assert [gpu["index"] for gpu in report["gpus"]] == [0, 1, 2]
     for gpu in report["gpus"]:

@@ -53,6 +53,10 @@ def refused(
          {"engine": "llama.cpp", "kv_cache_type": "q8_0", "flash_attention": False}, {"engine.quant-unsupported"}),
         ("openai/whisper-large-v3", "L4", None, None, {"engine": "ollama", "version": "0.32.15"},
          {"engine.model-unknown"}),
+        ("Qwen/Qwen3-8B", "Radeon Pro W6800", None, None, {"engine": "vllm", "version": "0.33.0"},
+         {"engine.gpu-unsupported"}),
+        ("Qwen/Qwen3-8B", "Instinct MI300X", None, None, {"engine": "vllm", "version": "0.33.0"}, set()),
+        ("llama3.1:8b", "Radeon Pro W6800", None, None, {"engine": "ollama", "version": "0.32.15"}, set()),
         # A release or driver that nobody knows is never refused.
         ("gpt-oss:20b", "RTX 4090", "not a version", None, {"engine": "ollama", "version": "0.32.15"}, set()),
         ("openai/gpt-oss-20b", "A100 40GB", "999.1", None, {"engine": "vllm", "version": "7.0"}, set()),

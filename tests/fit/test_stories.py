@@ -6,7 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+
+from gpudoctor.reports.fit_schema import Fit
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -20,6 +23,7 @@ def fit(gpudoctor: Command) -> Callable[..., dict[str, Any]]:
         assert done.stderr == ""
         report: dict[str, Any] = json.loads(done.stdout)
         assert done.returncode == report["exit_code"]
+        msgspec.convert(report, Fit)
         return report
 
     return run

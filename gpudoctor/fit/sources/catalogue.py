@@ -41,8 +41,9 @@ class Row(NamedTuple):
     note: str
     """Why published and recomputed parameters differ, when they do."""
     counts: tuple[str, ...]
-    """What the published count holds besides the model: ``draft`` (multi-token prediction), ``scales`` (of FP8
-    blocks), ``output`` (a tied matrix stored a second time)."""
+    """What the published count holds besides the model: ``draft`` (multi-token prediction), ``shared``
+    (which has no embedding and output of its own), ``scales`` (of FP8), ``output`` (a tied matrix stored a second
+    time)."""
 
 
 class Index(NamedTuple):
