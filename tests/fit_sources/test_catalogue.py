@@ -35,6 +35,9 @@ def counted(row: catalogue.Row) -> int:
     assert blueprint is not None
     extra = {
         "draft": sum(t.elements for t in blueprint.draft),
+        "shared": -sum(
+            t.elements for t in blueprint.draft if t.role in ("nextn.embed_tokens", "nextn.shared_head_head")
+        ),
         "output": sum(t.elements for t in blueprint.embedding),
         "scales": fp8_scales(blueprint, "weight_block_size" in row.config.get("quantization_config", {})),
     }
