@@ -90,7 +90,7 @@ def _vllm_knobs(answer: Answer) -> Iterator[Advice]:
     count = len(question.hardware.gpus)
     settings = answer.prediction.settings
     knobs: list[tuple[str, dict[str, object], float]] = [
-        ("--max-num-seqs 64 gives profiled memory back", {"max_num_seqs": 64}, 0.1),
+        ("--max-num-seqs 64", {"max_num_seqs": 64}, 0.1),
         ("--max-num-seqs 64 --max-num-batched-tokens 2048", {"max_num_seqs": 64, "max_num_batched_tokens": 2048}, 0.2),
         ("--gpu-memory-utilization 0.95", {"gpu_memory_utilization": 0.95}, 0.4),
         (
@@ -113,7 +113,7 @@ def _vllm_knobs(answer: Answer) -> Iterator[Advice]:
         except Unusable:
             continue
         if fits:
-            yield Advice("{knob} fits", {"knob": text}, dict(change), cost)  # type: ignore[arg-type]
+            yield Advice("it fits with {knob}", {"knob": text}, dict(change), cost)  # type: ignore[arg-type]
 
 
 def _experts_on_cpu(answer: Answer) -> Iterator[Advice]:

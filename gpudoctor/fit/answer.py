@@ -2,7 +2,7 @@
 
 from gpudoctor.fit import limits
 from gpudoctor.fit.hardware import HELD_BYTES, Gpu
-from gpudoctor.fit.prediction import Prediction, Reason
+from gpudoctor.fit.prediction import Prediction, Reason, Verdict
 from gpudoctor.fit.question import Answer, Limits, Question, Row
 
 
@@ -20,7 +20,7 @@ def answer(question: Question, contexts: tuple[int, ...] = (), *, advise: bool =
     known = Limits(None, None)
     if refused:
         known = Limits(0, 0)
-    elif first.verdict != "unknown":
+    elif judged.verdict != "unknown":
         known = Limits(limits.largest_context(question), limits.most_parallel(question, first))
     from gpudoctor.fit.notes import notes
     from gpudoctor.fit.speed import expected
@@ -43,7 +43,7 @@ def answer(question: Question, contexts: tuple[int, ...] = (), *, advise: bool =
         decode_tokens_per_s=speed.decode_tokens_per_s if speed else None,
         speed_basis=speed.basis if speed else None,
     )
-    if advise and question.hardware.gpus and not refused:
+    if advise and not refused and judged.verdict != "unknown":
         from gpudoctor.fit.advice import advice
 
         found = found._replace(advice=advice(found))
@@ -90,11 +90,30 @@ def _widened(prediction: Prediction, assumed: int) -> Prediction:
 def _judged(question: Question, prediction: Prediction, refused: tuple[Reason, ...]) -> Prediction:
     if refused:
         return prediction._replace(verdict="cannot-run")
+    if any("compute buffers" in what for what in question.model.unknown):
+        return _honest(question, prediction)
     have = question.hardware.host_free_bytes
     short = have is not None and (prediction.host_bytes or 0) > have
     if short and prediction.cpu_weights_bytes and prediction.verdict == "partial":
         return prediction._replace(verdict="does-not-fit")
     return prediction
+
+
+def _honest(question: Question, prediction: Prediction) -> Prediction:
+    """Nobody knows what an unknown architecture computes with: what does not fit without it does not fit, no more."""
+    without_cache = any(what.startswith("the cache") for what in question.model.unknown)
+    needs = tuple(
+        need._replace(
+            compute=None, required=None, minimum=None, kv_cache=None if without_cache else need.kv_cache
+        ) if need.total else need
+        for need in prediction.gpus
+    )  # fmt: skip
+    short = any(
+        (need.weights or 0) + (need.overhead or 0) > gpu.free_bytes
+        for need, gpu in zip(needs, question.hardware.gpus, strict=False)
+    )
+    verdict: Verdict = "does-not-fit" if short or prediction.verdict == "does-not-fit" else "unknown"
+    return prediction._replace(verdict=verdict, gpus=needs, margin_bytes=None)
 
 
 def _if_stopped(question: Question, refused: tuple[Reason, ...]) -> Prediction | None:

@@ -14,6 +14,9 @@ READ_BYTES_PER_S = {"nvme": 2.5e9, "ssd": 0.5e9, "hdd": 0.15e9, "network": 0.11e
 def notes(question: Question, prediction: Prediction, limits: Limits) -> tuple[Reason, ...]:
     """Everything worth saying about this answer that does not decide it."""
     found: list[Reason] = []
+    found += [
+        Reason("model.too-big", "unknown", "not known: {what}", {"what": what}) for what in question.model.unknown
+    ]
     found += _too_big(question, prediction)
     found += _files(question)
     found += _holders(question.hardware)

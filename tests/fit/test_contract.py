@@ -141,6 +141,25 @@ def test_bad_input_is_one_line(gpudoctor: Command, arguments: list[str]) -> None
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+def test_an_unknown_architecture_is_not_guessed(gpudoctor: Command, tmp_path: Path) -> None:
+    config = {
+        "model_type": "mystery", "architectures": ["MysteryForCausalLM"], "hidden_size": 4096, "num_hidden_layers": 32,
+        "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 32000, "intermediate_size": 11008,
+        "max_position_embeddings": 8192, "torch_dtype": "bfloat16",
+    }  # fmt: skip
+    index = {"metadata": {"total_size": 14_000_000_000}, "weight_map": {}}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    report = ask(gpudoctor, str(tmp_path), "--engine", "vllm", "--hardware", "RTX 4090")
+    assert report["verdict"] == "unknown"
+    assert report["exit_code"] == 3
+    assert report["gpus"][0]["breakdown"]["compute"] is None
+    assert report["gpus"][0]["breakdown"]["weights"] == 14_000_000_000
+    assert report["limits"] == {"max_context": None, "max_parallel": None}
+    assert any(finding["status"] == "unknown" for finding in report["findings"])
+    assert ask(gpudoctor, str(tmp_path), "--engine", "vllm", "--hardware", "RTX 3060")["verdict"] == "does-not-fit"
+
+
 def test_nearest_names_are_offered(gpudoctor: Command) -> None:
     done = gpudoctor("fit", "lama3.1:8b", "--json")
     assert "llama3.1:8b" in json.loads(done.stdout)["error"]["hint"]

@@ -66,6 +66,7 @@ def geometry(header: Header, present: dict[int, set[str]]) -> Geometry:
         value = number("attention.value_length_mla", value_dim)
         latent = Latent(kv_rank, rope, most * key, most * value)
         key_dim, value_dim = key, value
+    narrow = (number("attention.key_length_swa", key_dim), number("attention.value_length_swa", value_dim))
     shared = number("attention.shared_kv_layers")
     conv, state = _recurrent(number)
     caches = []
@@ -82,7 +83,7 @@ def geometry(header: Header, present: dict[int, set[str]]) -> Geometry:
         elif attends and kv[index]:
             cache = Cache("full", kv[index], kv[index] * key_dim, kv[index] * value_dim)
             if sliding[index]:
-                cache = cache._replace(kind=kind, window=window)
+                cache = Cache(kind, kv[index], kv[index] * narrow[0], kv[index] * narrow[1], window)
             if shared and index >= blocks - shared:
                 cache = cache._replace(shared=True)
         else:
