@@ -174,3 +174,13 @@ def test_absurd_metadata_is_one_line(tmp_path: Path, keys: dict[str, int]) -> No
     with pytest.raises(Unusable) as caught:
         load(written(tmp_path / "a.gguf", "llama", 1, ATTENTION, **{**HEADS, **keys}))
     assert "\n" not in caught.value.message
+
+
+def test_sliding_layers_may_have_narrower_heads(tmp_path: Path) -> None:
+    path = written(
+        tmp_path / "a.gguf", "gemma4", 2, ATTENTION, **HEADS, attention__sliding_window=64,
+        attention__sliding_window_pattern=[1, 0], attention__key_length_swa=16, attention__value_length_swa=8,
+    )  # fmt: skip
+    sliding, full = (layer.cache for layer in load(path).layers)
+    assert (sliding.window, sliding.key_values, sliding.value_values) == (64, 16, 8)
+    assert (full.window, full.key_values, full.value_values) == (0, 32, 32)
