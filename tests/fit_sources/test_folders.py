@@ -237,3 +237,17 @@ def test_an_adapter_is_no_part_of_the_model(tmp_path: Path) -> None:
     write_folder(tmp_path)
     save_file({"x": np.zeros((999, 999), dtype=np.float32)}, str(tmp_path / "adapter_model.safetensors"))
     assert load(str(tmp_path)).weights_bytes == TOTAL
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("adapter_config.json", "an adapter, not a model"),
+        ("model_index.json", "an image or video pipeline"),
+        ("params.json", r"only Mistral's own params\.json"),
+    ],
+)
+def test_what_else_a_folder_can_be(tmp_path: Path, file: str, said: str) -> None:
+    (tmp_path / file).write_text(json.dumps({"base_model_name_or_path": "Qwen/Qwen3-8B"}))
+    with pytest.raises(Unusable, match=said):
+        load(str(tmp_path))

@@ -108,6 +108,9 @@ def from_headers(
         raise Unusable(
             "this is a vision projector, not a model", where=lead.path, hint="give the model's own GGUF file"
         )
+    if lead.text("general.type") in ("adapter", "imatrix"):
+        kind = lead.text("general.type")
+        raise Unusable(f"this GGUF file holds an {kind}, not a model", where=lead.path, hint="give its base model")
     entries = [entry for header in headers for entry in header.tensors]
     expected = lead.number("split.tensors.count")
     if expected is not None and expected != len(entries) and not warnings:

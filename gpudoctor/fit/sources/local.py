@@ -74,10 +74,27 @@ def _folder(
     if weights and (form == "gguf" or not file.is_file()):
         return _gguf_folder(name, folder, weights, quant, dtype, source)
     if not file.is_file():
+        _other_kinds(folder)
         raise Unusable(
             "no config.json and no GGUF file here", where=str(folder), hint="give the folder that holds the weights"
         )
     return with_config(name, folder, file, quant, dtype, form, source)
+
+
+def _other_kinds(folder: Path) -> None:
+    """Say what a folder is when it is something else that people have lying around."""
+    adapter = folder / "adapter_config.json"
+    if adapter.is_file():
+        base = str(read_json(adapter).get("base_model_name_or_path", ""))[:120]
+        raise Unusable("an adapter, not a model", where=str(folder), hint=f"give its base model {base}".rstrip())
+    if (folder / "model_index.json").is_file():
+        raise Unusable("an image or video pipeline, which is not judged", where=str(folder))
+    if (folder / "params.json").is_file():
+        raise Unusable(
+            "only Mistral's own params.json here",
+            where=str(folder),
+            hint="give the folder that has config.json as well",
+        )
 
 
 def _gguf_folder(
