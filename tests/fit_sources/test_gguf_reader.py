@@ -155,3 +155,17 @@ def test_only_the_header_of_a_huge_file_is_read(tmp_path: Path) -> None:
     assert header.file_bytes > 50 << 30
     assert len(header.tensors) == 400
     assert peak < 8 << 20
+
+
+def test_a_type_nobody_knows_is_measured(tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "a.gguf")
+    data = bytearray(path.read_bytes())
+    whole = load(str(path))
+    for name in (b"blk.0.attn_q.weight", b"output.weight"):
+        at = data.rindex(name) + len(name) + 4 + 16
+        assert data[at] == gguf.GGMLQuantizationType.Q8_0
+        data[at] = 144
+    path.write_bytes(bytes(data))
+    model = load(str(path))
+    assert model.weights_bytes == whole.weights_bytes
+    assert model.output_type == "unknown"

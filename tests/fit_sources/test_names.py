@@ -123,3 +123,25 @@ def test_a_name_taken_apart() -> None:
 )
 def test_a_tag_without_a_size_is_the_latest(name: str, parameters: int) -> None:
     assert load(name, ollama_models="/nonexistent", hub_cache="/nonexistent").parameters == parameters
+
+
+@pytest.mark.parametrize(
+    ("quant", "mix"),
+    [
+        ("IQ4_KS", "IQ4_XS"),
+        ("iq2_k_r4", "IQ2_XS"),
+        ("smol-IQ2_KS", "IQ2_XXS"),
+        ("UD-Q2_K_XL", "Q2_K"),
+        ("Q8_0_R8", "Q8_0"),
+    ],
+)
+def test_a_stand_in_is_said_to_be_one(quant: str, mix: str) -> None:
+    model = load("deepseek-ai/DeepSeek-R1", quant=quant, form="gguf")
+    assert model.quantization == mix
+    assert model.assumed == (f"{quant.upper()} taken as {mix}",)
+
+
+def test_any_gguf_will_do() -> None:
+    model = load("Qwen/Qwen3-8B", quant="GGUF")
+    assert (model.form, model.quantization) == ("gguf", "Q4_K_M")
+    assert model.assumed == ("quantization Q4_K_M",)

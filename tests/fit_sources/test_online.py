@@ -207,3 +207,18 @@ def test_no_network_is_one_line() -> None:
             token=None,
             endpoints=Endpoints("http://127.0.0.1:9", "http://127.0.0.1:9"),
         )
+
+
+def test_the_network_is_asked_first_and_the_catalogue_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: object, **__: object) -> Model:
+        raise Unusable("cannot be reached: no network")
+
+    monkeypatch.setattr("gpudoctor.fit.sources.online.load_online", unreachable)
+    model = load("qwen3:8b", online=True, ollama_models="/nonexistent")
+    assert model.source == "catalogue"
+    assert "cannot be reached" in model.assumed[0]
+    with pytest.raises(Unusable, match="cannot be reached"):
+        load("nobody/nothing", online=True, hub_cache="/nonexistent")
+    other = load("qwen3:14b", ollama_models="/nonexistent")
+    monkeypatch.setattr("gpudoctor.fit.sources.online.load_online", lambda *_, **__: other)
+    assert load("qwen3:8b", online=True, ollama_models="/nonexistent") is other

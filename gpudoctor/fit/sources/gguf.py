@@ -188,7 +188,7 @@ def read_header(window: Window) -> Header:
     if not isinstance(alignment, int) or alignment < 1 or alignment > 1 << 20 or alignment & (alignment - 1):
         raise window.broken(f"alignment {str(alignment)[:40]} is no power of two")
     start = -(-window.offset // alignment) * alignment
-    entries = _laid_out(raw, alignment, window)
+    entries = _laid_out(raw, alignment, start, window)
     return Header(window.where, version, metadata, entries, start, window.size)
 
 
@@ -207,7 +207,7 @@ def _tensor(reader: _Reader) -> _Raw:
     return name, shape, reader.number("I"), reader.number("Q")
 
 
-def _laid_out(raw: list[_Raw], alignment: int, window: Window) -> tuple[Entry, ...]:
+def _laid_out(raw: list[_Raw], alignment: int, start: int, window: Window) -> tuple[Entry, ...]:
     """Check that the tensors lie one behind the other, as every reader of the format demands."""
     entries, expected = [], 0
     for index, (name, shape, number, offset) in enumerate(raw):
@@ -219,8 +219,8 @@ def _laid_out(raw: list[_Raw], alignment: int, window: Window) -> tuple[Entry, .
                 raise window.broken(f"tensor {name[:60]!r} is no whole number of {kind.name} blocks")
             size = math.prod(shape) // kind.elements * kind.bytes_
         else:
-            following = raw[index + 1][3] if index + 1 < len(raw) else None
-            if following is None or following <= offset:
+            following = raw[index + 1][3] if index + 1 < len(raw) else window.size - start
+            if following <= offset:
                 raise window.broken(f"tensor {name[:60]!r} has unknown type {number}")
             size = following - offset
         entries.append(Entry(name, shape, kind.name if kind else None, offset, size))

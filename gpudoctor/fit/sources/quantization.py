@@ -62,6 +62,12 @@ _ALIASES = {
 }  # fmt: skip
 _GGUF = {name.upper(): name for name in BASE}
 _SAFETENSORS = {name.upper(): name for name in (*SCHEMES, *FLOATS)}
+_IK = {
+    "IQ1_KT": "IQ1_M", "IQ2_KS": "IQ2_XXS", "IQ2_KT": "IQ2_XXS", "IQ2_K": "IQ2_XS", "IQ2_KL": "Q2_K",
+    "IQ3_KT": "IQ3_XXS", "IQ3_KS": "IQ3_XXS", "IQ3_K": "IQ3_S", "IQ4_KT": "IQ4_XS", "IQ4_KSS": "IQ4_XS",
+    "IQ4_KS": "IQ4_XS", "IQ4_K": "Q4_K_S", "IQ5_KS": "Q5_K_S", "IQ5_K": "Q5_K_S", "IQ6_K": "Q6_K",
+}  # fmt: skip
+"""ik_llama.cpp's types and the nearest mix of llama.cpp in bits a weight."""
 _DYNAMIC = r"UD-?(I?Q\d_[A-Z0-9_]+?)(?:_XL|_L)?$"
 
 
@@ -77,12 +83,22 @@ def canonical(text: str) -> str | None:
 
 
 def near_dynamic(text: str) -> str | None:
-    """The plain mix nearest to one of Unsloth's dynamic ones (``UD-Q4_K_XL``), None for other names."""
-    match = re.match(_DYNAMIC, text.strip().upper())
-    if match is None:
-        return None
-    stem = match.group(1)
-    return next((name for name in (stem, f"{stem}_M") if name in BASE), None)
+    """The plain mix nearest to one of Unsloth's dynamic ones (``UD-Q4_K_XL``) or of ik_llama.cpp's own types.
+
+    None for every other name.
+    """
+    name = text.strip().upper()
+    match = re.match(_DYNAMIC, name)
+    if match is not None:
+        stem = match.group(1)
+        return next((mix for mix in (stem, f"{stem}_M") if mix in BASE), None)
+    plain = re.sub(r"^SMOL-|_R[48]$", "", name)
+    return _IK.get(plain) or (plain if plain != name and plain in BASE else None)
+
+
+def is_approximated(text: str) -> bool:
+    """Whether a quantization is only stood in for by a similar one."""
+    return canonical(text) is None and near_dynamic(text) is not None
 
 
 def known() -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from gpudoctor.fit.model import Form, Model, Unusable
 from gpudoctor.fit.sources.catalogue import Row
 from gpudoctor.fit.sources.names import Name, keys, nearest, parse
+from gpudoctor.fit.sources.quantization import is_approximated
 from gpudoctor.fit.sources.tensors import Blueprint
 
 
@@ -83,35 +84,58 @@ def load(
     quantized. `form` is what the engine reads. `ollama_models` and `hub_cache` are the local stores, the
     usual places when None. Raises `Unusable` for everything that cannot be judged.
     """
+    if quant is not None and quant.strip().lower() == "gguf":
+        quant, form = None, "gguf"
     wanted = wanted_quantization(quant)
     kept_dtype = wanted_dtype(dtype)
     path = Path(name).expanduser() if len(name) < 4096 and "\0" not in name else None
     if path is not None and _looks_local(name, path):
         from gpudoctor.fit.sources.local import load_path
 
-        return load_path(name, path, quant=wanted, dtype=kept_dtype, form=form)
-    parsed = parse(name)
-    if parsed is None:
-        raise Unusable("that is no name of a model", where=None, hint="give an Ollama tag, a repository id or a path")
+        model = load_path(name, path, quant=wanted, dtype=kept_dtype, form=form)
+    else:
+        parsed = parse(name)
+        if parsed is None:
+            raise Unusable("that is no name of a model", hint="give an Ollama tag, a repository id or a path")
+        model = _named(parsed, wanted, kept_dtype, form, online, ollama_models, hub_cache, token)
+    if quant is not None and wanted is not None and is_approximated(quant):
+        return model._replace(assumed=(*model.assumed, f"{quant.strip().upper()[:40]} taken as {wanted}"))
+    return model
+
+
+def _named(
+    parsed: Name,
+    quant: str | None,
+    dtype: str | None,
+    form: Form | None,
+    online: bool,
+    ollama_models: str | Path | None,
+    hub_cache: str | Path | None,
+    token: str | None,
+) -> Model:
+    """The model behind a name: from a local store, else over the network when asked to, else the catalogue."""
     from gpudoctor.fit.sources.stored import from_cache, from_store, missing_blob
 
-    if form != "safetensors" and not parsed.repository:
-        found = from_store(parsed, wanted, kept_dtype, ollama_models)
-    else:
-        found = from_cache(parsed, wanted, kept_dtype, form, hub_cache)
-        if found is None and form != "safetensors":
-            found = from_store(parsed, wanted, kept_dtype, ollama_models)
+    found = from_cache(parsed, quant, dtype, form, hub_cache) if parsed.repository else None
+    if found is None and form != "safetensors":
+        found = from_store(parsed, quant, dtype, ollama_models)
     if found is not None:
         return found
-    found = from_catalogue(parsed, wanted, kept_dtype, form)
-    if found is not None:
-        lost = None if form == "safetensors" else missing_blob(parsed, ollama_models)
-        return found._replace(warnings=(lost,)) if lost else found
+    failure: Unusable | None = None
     if online:
         from gpudoctor.fit.sources.online import load_online
 
-        return load_online(parsed, quant=wanted, dtype=kept_dtype, form=form, token=token)
-    raise unknown(parsed)
+        try:
+            return load_online(parsed, quant=quant, dtype=dtype, form=form, token=token)
+        except Unusable as error:
+            failure = error
+    found = from_catalogue(parsed, quant, dtype, form)
+    if found is None:
+        raise failure or unknown(parsed)
+    lost = None if form == "safetensors" else missing_blob(parsed, ollama_models)
+    if failure is not None:
+        found = found._replace(assumed=(*found.assumed, f"the catalogue's figures, because {failure.message}"))
+    return found._replace(warnings=(lost,)) if lost else found
 
 
 def wanted_quantization(quant: str | None) -> str | None:
