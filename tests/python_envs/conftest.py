@@ -1,8 +1,8 @@
 """Environments made by hand: records, ELF files and fat binaries as small as the formats allow."""
 
 import json
-import os
 import struct
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
@@ -153,14 +153,13 @@ def make() -> Make:
 
 
 @pytest.fixture
-def said(tmp_path_factory: pytest.TempPathFactory) -> Said:
+def said() -> Said:
     """Run a probe module in this process and return the lines it wrote."""
 
     def run(module: ModuleType, root: Root, left_out: tuple[str, ...] = (), **options: Any) -> list[dict[str, Any]]:
-        path = tmp_path_factory.mktemp("said") / "lines"
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT)
-        module.probe(Reporter(handle, left_out), root, **options)
-        os.close(handle)
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        with tempfile.TemporaryFile() as file:
+            module.probe(Reporter(file.fileno(), left_out), root, **options)
+            file.seek(0)
+            return [json.loads(line) for line in file.read().splitlines()]
 
     return run
