@@ -24,8 +24,9 @@ NEWEST: Version = (999,)
 V1 = (0, 8)
 LATENT = (0, 7, 1)
 GRAPHS_INSIDE = (0, 21)
-#: The sampler of the V2 model runner does not sort the whole vocabulary.
-UNSORTED = (0, 30)
+#: The sampler of the V2 model runner does not sort the whole vocabulary. It became the default for dense models
+#: (PR 44443, July 2026) before it did for mixtures.
+UNSORTED, UNSORTED_EXPERTS = (0, 25), (0, 28)
 
 
 def version_of(settings: Settings) -> Version:
@@ -112,10 +113,16 @@ def activation_bytes(model: Model, settings: Settings, version: Version) -> int:
     ranks = settings.tensor_parallel or 1
     tokens, sequences = settings.max_num_batched_tokens or 2048, settings.max_num_seqs or 256
     forward = sharding.forward_bytes(model, tokens, ranks)
-    per_logit = 16.0 if version >= UNSORTED else 32.0 if version < V1 and ranks > 1 else 38.4
+    per_logit = _logit_bytes(model, version, ranks)
     sampler = round(per_logit * sequences * model.vocabulary) + tokens * 2 * model.hidden_size
     text = forward + 2 * sampler if version < (0, 6) else max(forward, sampler)
     return max(text, _vision_bytes(model, tokens), _split_k_bytes(model, tokens, version))
+
+
+def _logit_bytes(model: Model, version: Version, ranks: int) -> float:
+    if version >= (UNSORTED if model.experts is None else UNSORTED_EXPERTS):
+        return 16.0
+    return 32.0 if version < V1 and ranks > 1 else 38.4
 
 
 def _vision_bytes(model: Model, tokens: int) -> int:
@@ -355,7 +362,7 @@ def _terms(needs: list[Need], settings: Settings, version: Version, model: Model
     used = [need for need in needs if need.total]
     if not used:
         return ()
-    per_logit = "16 B" if version >= UNSORTED else "38.4 B"
+    per_logit = f"{_logit_bytes(model, version, settings.tensor_parallel or 1):g} B"
     return (
         Term("share of each GPU", (used[0].weights or 0) + (used[0].kv_cache or 0) + (used[0].compute or 0),
              f"what CUDA can hand out x {settings.gpu_memory_utilization}", "vLLM worker/gpu_worker.py"),
