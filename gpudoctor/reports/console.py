@@ -238,11 +238,17 @@ def _areas(console: Console, report: Report) -> None:
     grid = Table.grid(padding=(0, 2))
     grid.add_column()
     grid.add_column(overflow="fold")
+    # Areas with nothing but skips share a line: a healthy server must fit on a screen.
+    idle = {area: counts["skip"] for area, counts in areas.items() if set(counts) == {"skip"}}
     for area, counts in sorted(areas.items()):
+        if area in idle:
+            continue
         words = [f"{counts[s]} {s}" for s in (*reversed(STATUSES), "accepted") if counts.get(s)]
         worst = next((s for s in STATUSES if counts.get(s)), "pass")
         style = _STYLES[worst] if worst in ("fail", "warn", "unknown") else ""
         grid.add_row(Text(f"  {area}"), Text("   ".join(words), style=style))
+    if idle:
+        grid.add_row(Text("  others"), Text(f"{sum(idle.values())} skip: {', '.join(sorted(idle))}"))
     console.print(grid)
 
 

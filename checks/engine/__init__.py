@@ -1,0 +1,1 @@
+"""Inference engines against driver, GPUs and models."""

@@ -1,0 +1,83 @@
+"""No attention kernel of this engine release serves this model on this GPU.
+
+## Why it matters
+gpt-oss needs attention sinks. vLLM 0.10.1 to 0.10.2 had them only from compute capability 8.0 on (FlashAttention 3 on
+Hopper, Triton on others); later releases run them with Triton anywhere. Multi-head latent attention (DeepSeek) always
+has Triton to fall back on: slower, no fault.
+
+## How to fix
+Take a release that has such a kernel, or another engine.
+
+## References
+- https://github.com/vllm-project/vllm/tree/main/vllm/v1/attention/backends
+- https://github.com/vllm-project/vllm/issues/22290
+"""
+
+from collections.abc import Iterator
+
+from gpudoctor.checking import Finding, Target, check, failed, passed, saw, skipped, unknown
+from gpudoctor.checking.asked_model import chosen_engines, family, model_for
+from gpudoctor.checking.builds import Build, engines_wanted
+from gpudoctor.checking.choices import best, steps
+from gpudoctor.checking.cuda_fit import Machinery, dotted, machinery
+from gpudoctor.facts.base import Unavailable
+from gpudoctor.facts.driver import Driver
+from gpudoctor.facts.engines import Engines
+from gpudoctor.facts.gpus import Gpus
+from gpudoctor.facts.host import Host
+from gpudoctor.facts.pci import Pci
+from gpudoctor.facts.python_envs import PythonEnvs
+from gpudoctor.matrices import vllm
+from gpudoctor.matrices.versions import within
+
+
+@check()
+def attention_unsupported(
+    engines: Engines | Unavailable,
+    python_envs: PythonEnvs | Unavailable,
+    gpus: Gpus | Unavailable,
+    driver: Driver | Unavailable,
+    pci: Pci | Unavailable,
+    host: Host | Unavailable,
+    target: Target,
+) -> Iterator[Finding]:
+    """Ask which attention the model needs, and on which GPUs each release has it."""
+    here = machinery(gpus, driver, pci, host, target)
+    for build in chosen_engines(engines_wanted(target, python_envs, engines, here)):
+        yield _judge(build, target, here)
+
+
+def _judge(build: Build, target: Target, here: Machinery) -> Finding:
+    if build.engine != "vllm":
+        return skipped(build.subject, "the matrices have no attention kernels of {engine}", engine=build.engine)
+    if here.lowest is None:
+        return skipped(build.subject, "no GPU whose compute capability is known")
+    model = model_for(target, build.engine)
+    if model.latent is not None:
+        kinds = vllm.features(build.version or "", "mla")
+        able = tuple(row.name for row in kinds if row.runs_on(here.lowest))
+        if able:
+            return passed(build.subject, "{label} has kernels for latent attention on {capability}: {able}",
+                          label=build.label, capability=dotted(here.lowest), able=able,
+                          evidence=saw("kernels", able, "vLLM"))
+    if family(model) != "gptoss":
+        return passed(build.subject, "{model} needs no attention beyond what {label} has for every GPU",
+                      model=model.name, label=build.label,
+                      evidence=saw("architecture", model.architecture, "catalogue"))
+    sinks = vllm.feature("attention-sinks", build.version or "")
+    rows = [row for row in vllm.table().features if row.name == "attention-sinks"]
+    if sinks is None and within(build.version or "", rows[0].since, None) and all(r.runs_on(here.lowest) for r in rows):
+        sinks = rows[0]  # Between two releases that were read, which agree on this GPU.
+    seen = (saw("compute capability", dotted(here.lowest), "NVML"),
+            saw("attention sinks from", dotted(sinks.min_capability) if sinks and sinks.min_capability else None,
+                "vLLM"))
+    if sinks is None:
+        return unknown(build.subject, "the matrices do not tell whether {label} has attention sinks",
+                       label=build.label, evidence=seen)
+    if sinks.runs_on(here.lowest):
+        return passed(build.subject, "{label} has attention sinks on {capability}", label=build.label,
+                      capability=dotted(here.lowest), evidence=seen)
+    choice = best("vllm", here, newer_than=build.version) or best("ollama", here)
+    return failed(build.subject, "{label} has no attention sinks below compute capability {floor}, which {model} needs",
+                  label=build.label, floor=dotted(sinks.min_capability or (8, 0)), model=model.name, evidence=seen,
+                  fix=steps(choice) if choice else ())

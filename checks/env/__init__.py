@@ -1,0 +1,1 @@
+"""Environment variables that engines read, or do not."""

@@ -1,0 +1,1 @@
+"""CUDA toolkits, libraries and compilers, and how they fit the driver."""

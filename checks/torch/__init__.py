@@ -1,0 +1,1 @@
+"""Installed builds of PyTorch against driver and GPUs."""

@@ -1,0 +1,189 @@
+"""What shall run here: engines named with --for, and what is installed. Each with its CUDA and GPU code."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from gpudoctor.checking.cuda_fit import Machinery
+from gpudoctor.checking.target import EngineWish, Target
+from gpudoctor.facts.base import Unavailable
+from gpudoctor.facts.engines import EngineBinary, Engines
+from gpudoctor.facts.python_envs import PythonEnvironment, PythonEnvs, TorchBuild
+from gpudoctor.matrices import images, ollama, pytorch, sglang, tgi, vllm
+from gpudoctor.matrices.engines import EngineRequirement, engine_requirement, image_requirement
+
+#: Distribution -> engine, for those that the matrices know.
+PACKAGES = {"vllm": "vllm", "sglang": "sglang", "text-generation-server": "tgi", "text-generation": "tgi"}
+_MEANT = frozenset({"option", "active", "process"})
+
+
+class Build(NamedTuple):
+    """One build of an engine or of PyTorch.
+
+    ``cuda`` and ``arch_list`` come from the installed files where there are some, else from the matrices (``need``).
+    ``need`` is None for a release that the matrices do not know. ``where`` says where it was read.
+    """
+
+    label: str
+    subject: str
+    engine: str
+    version: str | None
+    need: EngineRequirement | None
+    cuda: str | None
+    arch_list: tuple[str, ...]
+    where: str
+    image: str | None = None
+    environment: PythonEnvironment | None = None
+
+    @property
+    def installed(self) -> bool:
+        """True for what was found here, False for what was asked for."""
+        return self.subject != "host"
+
+
+def newest(engine: str) -> str | None:
+    """Return the newest release of an engine that the matrices know."""
+    if engine == "ollama":
+        return ollama.table().known_until
+    if engine == "vllm":
+        return vllm.releases()[-1].version
+    if engine == "sglang":
+        return sglang.releases()[-1].version
+    if engine == "tgi":
+        return tgi.table().releases[-1].version
+    return pytorch.releases()[-1].version if engine == "torch" else None
+
+
+def asked(target: Target, here: Machinery) -> tuple[Build, ...]:
+    """Return the engines named with --for; without a version, the newest that the matrices know."""
+    return tuple(_asked(wish, here) for wish in target.engines)
+
+
+def _asked(wish: EngineWish, here: Machinery) -> Build:
+    if wish.image is not None:
+        need = image_requirement(wish.image, compute_capability=here.lowest)
+        inside = images.contents(wish.image)
+        version = inside.version if inside else None
+    else:
+        version = wish.version or newest(wish.name)
+        need = engine_requirement(
+            wish.name, version or "", compute_capability=here.lowest, machine=here.machine
+        ) if version else None
+    label = wish.label if wish.image or wish.version or version is None else f"{wish.name} {version}"
+    return Build(
+        label=label, subject="host", engine=need.engine if need else wish.name, version=version, need=need,
+        cuda=need.cuda if need else None, arch_list=need.arch_list if need else (),
+        where=need.source.title if need else "matrices", image=wish.image,
+    )
+
+
+def environments(envs: PythonEnvs | Unavailable, target: Target) -> tuple[PythonEnvironment, ...]:
+    """Return the environments that the target runs in.
+
+    Those with an engine named by --for; without one those with any engine, else those with PyTorch that are in use.
+    """
+    if isinstance(envs, Unavailable):
+        return ()
+    if target.engines:
+        wanted = {wish.name for wish in target.engines if wish.image is None}
+        return tuple(
+            each for each in envs.environments
+            if any(PACKAGES.get(p.name, p.name) in wanted for p in each.engines)
+            or ("torch" in wanted and each.torch is not None)
+        )
+    engines = tuple(each for each in envs.environments if each.engines)
+    return engines or tuple(each for each in envs.environments if each.torch is not None and used(each))
+
+
+def used(each: PythonEnvironment) -> bool:
+    """True if somebody means this environment now: named with --python, activated, or running."""
+    return bool(_MEANT & set(each.found)) or bool(each.pids)
+
+
+def subject_of(each: PythonEnvironment) -> str:
+    """Return an environment's subject."""
+    return f"env:{each.path}"
+
+
+def torch_builds(found: Iterable[PythonEnvironment]) -> tuple[Build, ...]:
+    """Return the builds of PyTorch in environments, as their files say."""
+    builds: list[Build] = []
+    for each in found:
+        build = each.torch
+        if not isinstance(build, TorchBuild):
+            continue
+        archs = () if isinstance(build.arch_list, Unavailable) else build.arch_list
+        builds.append(Build(
+            label=f"torch {build.version}", subject=subject_of(each), engine="torch", version=build.version,
+            need=engine_requirement("torch", build.version),
+            cuda=build.cuda if isinstance(build.cuda, str) else None, arch_list=archs,
+            where=f"{build.path or each.path}/version.py", environment=each,
+        ))  # fmt: skip
+    return tuple(builds)
+
+
+def engine_builds(found: Iterable[PythonEnvironment], here: Machinery) -> tuple[Build, ...]:
+    """Return the engines in environments; ``cuda`` is the matrices' and moves with the torch beside it."""
+    builds: list[Build] = []
+    for each in found:
+        for package in each.engines:
+            engine = PACKAGES.get(package.name)
+            if engine is None or package.version is None:
+                continue
+            need = engine_requirement(engine, package.version, compute_capability=here.lowest)
+            builds.append(Build(
+                label=f"{package.name} {package.version}", subject=subject_of(each), engine=engine,
+                version=package.version, need=need, cuda=_linked(each, package.name) or (need.cuda if need else None),
+                arch_list=_compiled(each, package.name) or (need.arch_list if need else ()),
+                where=f"{package.name} in {each.path}", environment=each,
+            ))  # fmt: skip
+    return tuple(builds)
+
+
+def _linked(each: PythonEnvironment, package: str) -> str | None:
+    """The CUDA major that the package's own files ask the loader for."""
+    for extension in each.extensions:
+        for soname in extension.needs if extension.package == package else ():
+            if soname.startswith("libcudart.so."):
+                return soname.removeprefix("libcudart.so.")
+    return None
+
+
+def _compiled(each: PythonEnvironment, package: str) -> tuple[str, ...]:
+    found = [e.arch_list for e in each.extensions if e.package == package and isinstance(e.arch_list, tuple)]
+    return tuple(dict.fromkeys(arch for archs in found for arch in archs))
+
+
+def binaries(engines: Engines | Unavailable, target: Target, here: Machinery) -> tuple[Build, ...]:
+    """Return installed Ollama programs; what else is in the section has no releases that the matrices know."""
+    if isinstance(engines, Unavailable):
+        return ()
+    wanted = {wish.name for wish in target.engines if wish.image is None}
+    return tuple(
+        _binary(each, here) for each in engines.engines
+        if each.engine == "ollama" and (not target.engines or "ollama" in wanted)
+    )
+
+
+def _binary(each: EngineBinary, here: Machinery) -> Build:
+    version = each.version.removeprefix("v") if each.version else None
+    need = engine_requirement("ollama", version, compute_capability=here.lowest) if version else None
+    return Build(
+        label=f"ollama {version or '(version not told)'}", subject=f"file:{each.path}", engine="ollama",
+        version=version, need=need, cuda=need.cuda if need else None, arch_list=need.arch_list if need else (),
+        where=f"{each.path} ({each.version_source or 'no version'})",
+    )
+
+
+def all_builds(
+    target: Target, envs: PythonEnvs | Unavailable, engines: Engines | Unavailable, here: Machinery
+) -> tuple[Build, ...]:
+    """Return everything that shall run: asked for, installed in environments, installed as programs."""
+    found = environments(envs, target)
+    return (*asked(target, here), *torch_builds(found), *engine_builds(found, here), *binaries(engines, target, here))
+
+
+def engines_wanted(
+    target: Target, envs: PythonEnvs | Unavailable, engines: Engines | Unavailable, here: Machinery
+) -> tuple[Build, ...]:
+    """Return the engines among those: without PyTorch itself and CUDA base images."""
+    return tuple(b for b in all_builds(target, envs, engines, here) if b.engine not in ("torch", "cuda"))
