@@ -33,21 +33,50 @@ _EPILOG = (
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGTERM, _terminated)
+        # A closed terminal must not leave the probes' children behind; under nohup it is to be ignored.
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+            signal.signal(signal.SIGHUP, _terminated)
+    code = 0
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader went away (head, less); what it read is what it wanted.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        # The reader went away (head, less); what it read is what it wanted. A verdict keeps its exit code.
+        _discard_output()
+    except OSError as error:
+        _discard_output()
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"gpudoctor: standard output: cannot write: {error.strerror or error}\n")
+        code = 2
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Give a caller's closed descriptors (``>&-``) to /dev/null, before a pipe or a report gets their numbers."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number is this one.
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for the whole process
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for the whole process
+
+
+def _discard_output() -> None:
+    """Let what is still buffered go nowhere, else Python complains about it at its own end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _terminated(signal_number: int, frame: FrameType | None) -> None:

@@ -1,11 +1,10 @@
 """``gpudoctor explain ID``: a check's manual, from the check's own file."""
 
-import sys
 from typing import Annotated
 
 import typer
 
-from gpudoctor.cli.failure import Failure
+from gpudoctor.cli.failure import Failure, say
 
 EXIT_CODES = """\
 Exit codes
@@ -31,7 +30,7 @@ def explain(
     from gpudoctor.checking.selection import nearest
 
     if topic == "exit-codes":
-        sys.stdout.write(_json("exit-codes", EXIT_CODES, ()) if json else EXIT_CODES)
+        say(_json("exit-codes", EXIT_CODES, ()) if json else EXIT_CODES)
         return 0
     catalogue = load_checks()
     found = catalogue.get(topic)
@@ -41,9 +40,9 @@ def explain(
         raise Failure(f"no check is called {topic!r}", "explain", hint)
     reads = ("every GPU" if name == "gpu" else name for name in found.wants)
     if json:
-        sys.stdout.write(_json(found.id, found.manual, found.wants))
+        say(_json(found.id, found.manual, found.wants))
     else:
-        sys.stdout.write(f"{found.id}\n\n{found.manual.strip()}\n\n## Reads\n{', '.join(reads)}\n")
+        say(f"{found.id}\n\n{found.manual.strip()}\n\n## Reads\n{', '.join(reads)}\n")
     return 0
 
 

@@ -1,5 +1,7 @@
 """Exit code 2: one clear line on stderr, or one JSON document on stdout."""
 
+import contextlib
+import os
 import sys
 
 from gpudoctor.reports.words import harmless
@@ -21,5 +23,26 @@ def report_failure(failure: Failure, wants_json: bool) -> int:
 
         sys.stdout.write(encode(ErrorDocument(error=ErrorDetail(message, where, hint))) + "\n")
     line = "gpudoctor: " + (f"{where}: " if where and where not in message else "") + message
-    sys.stderr.write(line + (f" ({hint})" if hint else "") + "\n")
+    # Where standard error takes nothing either (a full disk), the exit code has to say it alone.
+    with contextlib.suppress(OSError):
+        sys.stderr.write(line + (f" ({hint})" if hint else "") + "\n")
     return 2
+
+
+def say(text: str) -> None:
+    """Write to standard output, whole, so that what goes wrong there is known while the exit code can still tell.
+
+    A reader that went away (head, less) is no failure: the verdict keeps its exit code.
+
+    Raises:
+        Failure: It cannot be written (a full disk).
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        # What stays in the buffer must go nowhere, else it fails once more at the end of the process.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise Failure(f"cannot write: {error.strerror or error}", "standard output") from None

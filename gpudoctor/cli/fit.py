@@ -86,16 +86,17 @@ def fit(
         from gpudoctor.cli.failure import Failure
 
         raise Failure(problem.message, problem.where or "", problem.hint or "") from None
+    from gpudoctor.cli.failure import say
     from gpudoctor.reports.fit_document import document, exit_code
 
     if json:
         from json import dumps
 
-        sys.stdout.write(dumps(document(answered), indent=1, allow_nan=False) + "\n")
+        say(dumps(document(answered), indent=1, allow_nan=False) + "\n")
     else:
         from gpudoctor.reports.fit_console import render
 
-        sys.stdout.write(render(answered, explain=explain))
+        say(render(answered, explain=explain))
     return exit_code(answered)
 
 

@@ -1,9 +1,10 @@
 """``gpudoctor list``: every check, one line each, from the checks' own manuals."""
 
-import sys
 from typing import Annotated
 
 import typer
+
+from gpudoctor.cli.failure import say
 
 
 def command(
@@ -24,11 +25,11 @@ def command(
             for c in chosen
         ]
         broken = [{"id": r.id, "subject": r.subject, "message": message(r.finding)} for r in catalogue.broken]
-        sys.stdout.write(encode({"schema": "gpudoctor.checks/1", "checks": rows, "broken": broken}) + "\n")
+        say(encode({"schema": "gpudoctor.checks/1", "checks": rows, "broken": broken}) + "\n")
         return 0
     width = max((len(each.id) for each in chosen), default=0)
     for each in chosen:
-        sys.stdout.write(f"{each.id:<{width}}  {harmless(each.title)}\n")
+        say(f"{each.id:<{width}}  {harmless(each.title)}\n")
     for result in catalogue.broken:
-        sys.stdout.write(f"{harmless(result.id):<{width}}  UNKNOWN: {message(result.finding)}\n")
+        say(f"{harmless(result.id):<{width}}  UNKNOWN: {message(result.finding)}\n")
     return 0

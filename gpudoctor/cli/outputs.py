@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from gpudoctor.cli.failure import Failure
+from gpudoctor.cli.failure import Failure, say
 from gpudoctor.facts.snapshot import Snapshot, write_atomically
 from gpudoctor.reports.report import Report
 
@@ -59,7 +59,7 @@ def write_outputs(
             look = Look.of(sys.stdout, color="never" if to_file else color, verbose=verbose, quiet=quiet)
             text = render(report, facts, look)
         if output.path is None:
-            sys.stdout.write(text)
+            say(text)
             continue
         try:
             write_atomically(output.path, text.encode("utf-8", "backslashreplace"))

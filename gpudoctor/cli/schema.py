@@ -1,18 +1,18 @@
 """``gpudoctor schema NAME``: the JSON Schema of what gpudoctor reads and writes."""
 
 import importlib
-import sys
 from typing import Annotated
 
 import typer
 
-from gpudoctor.cli.failure import Failure
+from gpudoctor.cli.failure import Failure, say
 
 #: Name -> where its type lives.
 SCHEMAS = {
     "report": ("gpudoctor.reports.report", "Report"),
     "snapshot": ("gpudoctor.facts.snapshot", "Snapshot"),
     "error": ("gpudoctor.reports.json_report", "ErrorDocument"),
+    "fit": ("gpudoctor.reports.fit_schema", "Fit"),
 }
 
 
@@ -29,5 +29,5 @@ def schema(
         raise Failure(f"no schema is called {name!r}", "schema", f"there are {', '.join(SCHEMAS)}")
     module, kind = SCHEMAS[name]
     document = msgspec.json.schema(getattr(importlib.import_module(module), kind))
-    sys.stdout.write(encode({"$schema": "https://json-schema.org/draft/2020-12/schema", **document}) + "\n")
+    say(encode({"$schema": "https://json-schema.org/draft/2020-12/schema", **document}) + "\n")
     return 0

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
@@ -67,7 +67,8 @@ class _Run:
         self.started = time.monotonic()
         self.bytes = 0
         self.overflow: str | None = None
-        self.start_child()
+        self.failed_start: str | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     def start_child(self) -> None:
         told = json.dumps({**self.config, "modules": self.spec.modules, "left_out": self.left_out})
@@ -76,17 +77,28 @@ class _Run:
         self.buffer = bytearray()
         self.errors = b""
         self.heard = time.monotonic()
-        self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_CHILD), told],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            cwd="/",
-        )
-        for pipe in (self.process.stdout, self.process.stderr):
-            assert pipe is not None
+        self.process = None
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_CHILD), told],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                cwd="/",
+            )
+        except OSError as error:
+            # No process, no descriptor or no memory is left here: this probe could not look, the others may.
+            self.failed_start = f"could not be started: {error.strerror or error}"
+            return
+        for pipe in self.pipes:
             os.set_blocking(pipe.fileno(), False)
+
+    @property
+    def pipes(self) -> tuple[IO[bytes], ...]:
+        """The child's standard output and error; none where no child could be started."""
+        ends = (self.process.stdout, self.process.stderr) if self.process is not None else ()
+        return tuple(pipe for pipe in ends if pipe is not None)
 
     @property
     def patience(self) -> float:
@@ -244,9 +256,10 @@ def run_probes(
     runs = [_Run(spec, config) for spec in specs]
     waiting = list(runs)
     with selectors.DefaultSelector() as selector:
-        for run in runs:
-            _watch(selector, run)
         try:
+            for run in runs:
+                run.start_child()
+                _watch(selector, run)
             while waiting:
                 now = time.monotonic()
                 wake = min([deadline, *(run.deadline() for run in waiting)]) - now
@@ -260,24 +273,22 @@ def run_probes(
                         run.answer.duration_s = round(time.monotonic() - run.started, 3)
         except BaseException:
             for run in waiting:
-                _kill(run.process)
+                _kill(run)
                 _forget(selector, run)
             raise
     return [run.end() for run in runs]
 
 
 def _watch(selector: selectors.BaseSelector, run: _Run) -> None:
-    for pipe in (run.process.stdout, run.process.stderr):
-        if pipe is not None:
-            selector.register(pipe, selectors.EVENT_READ, run)
+    for pipe in run.pipes:
+        selector.register(pipe, selectors.EVENT_READ, run)
 
 
 def _forget(selector: selectors.BaseSelector, run: _Run) -> None:
-    for pipe in (run.process.stdout, run.process.stderr):
-        if pipe is not None:
-            with contextlib.suppress(KeyError, ValueError):
-                selector.unregister(pipe)
-            pipe.close()
+    for pipe in run.pipes:
+        with contextlib.suppress(KeyError, ValueError):
+            selector.unregister(pipe)
+        pipe.close()
 
 
 def _hear(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
@@ -289,7 +300,7 @@ def _hear(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
     if not data:
         selector.unregister(key.fileobj)
         return
-    if key.fileobj is run.process.stderr:
+    if run.process is not None and key.fileobj is run.process.stderr:
         run.errors = (run.errors + data)[-_STDERR_KEPT:]
         return
     try:
@@ -300,6 +311,9 @@ def _hear(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
 
 def _settled(selector: selectors.BaseSelector, run: _Run, deadline: float) -> bool:
     """True when this probe has come to its end; a lost child is replaced here."""
+    if run.process is None:
+        run.give_up(run.failed_start or "could not be started", "error")
+        return True
     now = time.monotonic()
     code = run.process.poll()
     open_pipe = any(key.data is run for key in selector.get_map().values() if key.fileobj is run.process.stdout)
@@ -308,7 +322,7 @@ def _settled(selector: selectors.BaseSelector, run: _Run, deadline: float) -> bo
         why, kind = run.overflow, "crashed"
     elif run.finished and not open_pipe:
         # The facts are complete; a child that cannot end (stuck in the driver's exit path) is left behind.
-        _kill(run.process)
+        _kill(run)
         _forget(selector, run)
         return True
     elif code is not None and not open_pipe:
@@ -319,7 +333,7 @@ def _settled(selector: selectors.BaseSelector, run: _Run, deadline: float) -> bo
         why, kind = f"did not answer within {run.patience:g} s", "timeout"
     else:
         return False
-    _kill(run.process)
+    _kill(run)
     _forget(selector, run)
     if run.overflow is not None:
         run.give_up(why, kind)
@@ -343,7 +357,10 @@ def _death(code: int, errors: bytes) -> str:
     return f"ended with code {code}" + (f": {lines[-1][:200]}" if lines else "")
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
+def _kill(run: _Run) -> None:
+    process = run.process
+    if process is None:
+        return
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
