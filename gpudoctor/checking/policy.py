@@ -59,11 +59,17 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         """Return a threshold. A name that policy.toml lacks is a programming error."""
         return self.thresholds[name]
 
-    def acceptance(self, check_id: str, subject: str) -> tuple[Acceptance | None, str | None]:
-        """Return the acceptance that covers a finding, and the day on which an expired one ended."""
+    def acceptance(
+        self, check_id: str, subject: str, *, by_name: bool = False
+    ) -> tuple[Acceptance | None, str | None]:
+        """Return the acceptance that covers a finding, and the day on which an expired one ended.
+
+        With ``by_name`` only an entry that names this very id counts, no glob.
+        """
         expired: str | None = None
         for entry in self.accept:
-            if fnmatchcase(check_id, entry.id) and fnmatchcase(subject, entry.subject):
+            named = check_id == entry.id if by_name else fnmatchcase(check_id, entry.id)
+            if named and fnmatchcase(subject, entry.subject):
                 until = entry.until.isoformat() if entry.until else None
                 if until is None or self.today <= until:
                     return Acceptance(entry.reason, until), None

@@ -136,18 +136,22 @@ def judge_snapshot(
     fail_on: str,
 ) -> "Judgement":
     """Run the selected checks and judge their results together with what did not load."""
-    from gpudoctor.checking.finding import Result, skipped
+    from gpudoctor.checking.gates import absent_gpus, left_out_results, nothing_decided
+    from gpudoctor.checking.plugins import GROUP
     from gpudoctor.checking.run import run_checks
     from gpudoctor.checking.verdict import DECIDING_SECTIONS, gatekeepers_of, judge
 
     results = run_checks(selection.chosen, facts, target, policy)
-    results += [Result(id=c.id, finding=skipped("host", "left out with --skip")) for c in selection.left_out]
+    results += left_out_results(selection, facts, target, policy)
+    results += absent_gpus(selection, facts, target)
     results += catalogue.broken
-    keepers = gatekeepers_of(selection.chosen)
-    unkept = selection.sections & set(DECIDING_SECTIONS) - set(keepers) - set(gatekeepers_of(selection.left_out))
-    # A gatekeeper that did not load must not open the gate: its own "could not be loaded" decides then.
-    required = [*require, *(result.id for result in catalogue.broken if unkept)]
-    return judge(results, policy=policy, gatekeepers=keepers, required=required, fail_on=fail_on)  # type: ignore[arg-type]
+    keepers = [c for c in (*selection.chosen, *selection.left_out) if c.gatekeeper_of in DECIDING_SECTIONS]
+    results += nothing_decided([c for c in keepers if c in selection.chosen], results, target)
+    unkept = selection.sections & set(DECIDING_SECTIONS) - set(gatekeepers_of(c for c in keepers if c.package == GROUP))
+    # A gatekeeper that did not load must not open the gate: its own "could not be loaded" decides then. A third
+    # party's gatekeeper stands beside gpudoctor's own, never in its place.
+    required = [*require, *(c.id for c in keepers), *(result.id for result in catalogue.broken if unkept)]
+    return judge(results, policy=policy, gatekeepers={}, required=required, fail_on=fail_on)  # type: ignore[arg-type]
 
 
 def _facts(
@@ -173,7 +177,7 @@ def _facts(
     with progress_line(sys.stderr, enabled=quiet == 0) as progress:
         return take_snapshot(
             root=root,
-            timeout=timeout or (300.0 if target.deep else 45.0),
+            timeout=seconds(timeout, target.deep),
             deep=target.deep,
             sections=selection.sections | {"host"},
             options=options,
@@ -219,6 +223,13 @@ def _target(
         deep=deep,
         use_busy=use_busy,
     )
+
+
+def seconds(timeout: float | None, deep: bool) -> float:
+    """Return the time for all probes. ``nan`` passes every comparison of a range and would wait for ever."""
+    if timeout is not None and not 1 <= timeout <= 3600:
+        raise Failure(f"{timeout} is no number of seconds from 1 to 3600", "--timeout")
+    return timeout or (300.0 if deep else 45.0)
 
 
 def parse_gpus(text: str | None) -> tuple[int, ...] | None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gpudoctor.cli.failure import Failure
+from gpudoctor.cli.failure import Failure, say
 
 
 def snapshot(
@@ -27,7 +27,7 @@ def snapshot(
 
     Judge the record anywhere: gpudoctor check --snapshot FILE
     """
-    from gpudoctor.cli.check import require_folder
+    from gpudoctor.cli.check import require_folder, seconds
     from gpudoctor.cli.progress import progress_line
     from gpudoctor.facts.redact import redact as take_names_out
     from gpudoctor.facts.snapshot import SnapshotError, encode, write_snapshot
@@ -41,12 +41,12 @@ def snapshot(
     require_folder(root)
     with progress_line(sys.stderr, enabled=True) as progress:
         facts = take_snapshot(
-            root=root, timeout=timeout or (300.0 if deep else 45.0), deep=deep, progress=progress
+            root=root, timeout=seconds(timeout, deep), deep=deep, progress=progress
         )
     if redact:
         facts = take_names_out(facts)
     if show:
-        sys.stdout.write(encode(facts).decode("utf-8"))
+        say(encode(facts).decode("utf-8"))
     else:
         assert output is not None
         try:
