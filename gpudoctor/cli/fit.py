@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def fit(
-    model: Annotated[str, typer.Argument(help="An Ollama tag, a GGUF file, a safetensors folder, or a hub id.")],
+    model: Annotated[
+        str | None, typer.Argument(help="An Ollama tag, a GGUF file, a safetensors folder, or a hub id.")
+    ] = None,
     engine: Annotated[str | None, typer.Option(metavar="NAME", help=f"One of {', '.join(ENGINES)}.")] = None,
     engine_version: Annotated[str | None, typer.Option(metavar="V", help="Its version; the newest by default.")] = None,
     gpus: Annotated[str | None, typer.Option(metavar="0,1", help="GPUs of this machine or snapshot.")] = None,
@@ -49,6 +51,9 @@ def fit(
     max_context: Annotated[bool, typer.Option("--max-context", help="The largest context that fits.")] = False,
     max_parallel: Annotated[bool, typer.Option("--max-parallel", help="The most requests at once that fit.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show the arithmetic and its sources.")] = False,
+    from_compose: Annotated[
+        str | None, typer.Option(metavar="FILE[:SERVICE]", help="Take model, flags and GPUs of a Compose service.")
+    ] = None,
     ollama_models: Annotated[str | None, typer.Option(metavar="DIR", envvar="OLLAMA_MODELS")] = None,
     online: Annotated[bool, typer.Option("--online", help="Ask the hub or registry for headers.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
@@ -69,6 +74,10 @@ def fit(
             gpu_memory_utilization=gpu_memory_utilization, enforce_eager=enforce_eager,
             max_num_batched_tokens=max_num_batched_tokens,
         )  # fmt: skip
+        if from_compose is not None:
+            model, settings, gpus = _composed(from_compose, model, settings, gpus if hardware is None else "")
+        if not model:
+            raise Unusable("no model is named", hint="gpudoctor fit MODEL, or --from-compose FILE")
         _agree(settings, max_context and context is not None, max_parallel and parallel is not None)
         wanted = [tokens(part) for part in contexts.split(",")] if contexts else []
         if len(wanted) > _MOST_CONTEXTS:
@@ -101,6 +110,20 @@ def fit(
 
 
 _MOST_CONTEXTS = 64
+
+
+def _composed(
+    text: str, model: str | None, asked: Settings, gpus: str | None
+) -> tuple[str | None, Settings, str | None]:
+    """A service's model, flags and GPUs, where the command line does not say otherwise."""
+    from gpudoctor.fit.compose_service import read_service
+
+    service = read_service(text)
+    plain = Settings()
+    given = {key: value for key, value in asked._asdict().items() if value != getattr(plain, key)}
+    if gpus is None and service.gpus is not None:
+        gpus = ",".join(map(str, service.gpus))
+    return model or service.model, service.settings._replace(**given), gpus or None
 
 
 def _agree(settings: Settings, two_contexts: bool, two_parallels: bool) -> None:
