@@ -3,7 +3,9 @@
 ## Why it matters
 A GPU that throttles answers at a fraction of its speed and reports no error. NVML tells the reasons: heat (software or
 hardware), a power brake from outside the card (power supply, server), or a hardware slowdown. A software power cap
-under load is normal. Performance state P2 while computing is the driver's choice and no throttling.
+under load is normal. Performance state P2 while computing is the driver's choice and no throttling. The driver also
+counts the time for which heat held the clocks down since it was loaded: an idle GPU that shows such time was too hot
+under its last load.
 
 ## How to fix
 Heat: see `gpu.too-hot`. Power brake: power supply, cables, the server's power capping. At idle this check proves
@@ -17,6 +19,7 @@ little: run it again under load.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Policy, check, failed, known, need, noted, passed, saw, skipped, step, warned
+from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Gpu
 
 SOURCE = "nvmlDeviceGetCurrentClocksEventReasons"
@@ -45,7 +48,10 @@ def throttled(gpu: Gpu, policy: Policy) -> Iterator[Finding]:
         saw("SM clock now / highest in MHz", f"{known(gpu.sm_clock_mhz)} / {known(gpu.max_sm_clock_mhz)}", "NVML"),
         saw("temperature in degrees Celsius", known(gpu.temperature_celsius), "NVML"),
         saw("power in watts", known(gpu.power_watts), "NVML"),
+        saw("seconds slowed by heat / by the power limit since the driver loaded",
+            (_whole(gpu.thermal_slowdown_seconds), _whole(gpu.power_slowdown_seconds)), "nvmlDeviceGetViolationStatus"),
     )
+    hot_before = known(gpu.thermal_slowdown_seconds) or 0
     name, subject = gpu.label, gpu.subject
     if len(samples) < ENOUGH_SAMPLES:
         yield skipped(subject, "only {count} samples of the reasons were taken", count=len(samples), evidence=seen)
@@ -65,6 +71,12 @@ def throttled(gpu: Gpu, policy: Policy) -> Iterator[Finding]:
             subject, "{name}: a hardware slowdown lasts, without saying whether for heat or power", name=name,
             evidence=seen, fix=step("Check temperature and power supply; run this again under load."),
         )
+    elif hot_before >= policy["thermal_slowdown_seconds"]:
+        yield noted(
+            subject, "{name}: heat held the clocks down for {time:seconds} since the driver loaded, not now",
+            name=name, time=hot_before, evidence=seen,
+            fix=step("Run this again under load; look at fans, air flow, dust and the room."),
+        )
     elif reasons := tuple(NORMAL.get(bit, f"bit {bit:#x}") for bit in lasting if bit != IDLE):
         yield noted(
             subject, "{name}: clocks are held by: {reasons}; this is no fault", name=name, reasons=reasons,
@@ -74,3 +86,7 @@ def throttled(gpu: Gpu, policy: Policy) -> Iterator[Finding]:
         yield passed(subject, "nothing slows the GPU down, but it is idle: this proves little", evidence=seen)
     else:
         yield passed(subject, "nothing slows the GPU down", evidence=seen)
+
+
+def _whole(seconds: float | Unavailable) -> str:
+    return "not known" if isinstance(seconds, Unavailable) else f"{seconds:.0f}"

@@ -123,7 +123,7 @@ class Gpu(Item, frozen=True, kw_only=True):
     ``failure`` is set when it did not answer: the rest is then what was read before. ``failure_code`` is
     NVML's return code (15 lost, 16 reset required, 999 unknown), None for a hang or crash.
     Temperatures in degrees Celsius, power in watts, clocks in MHz. ``clock_event_samples`` holds the
-    throttle-reason mask of several samples, oldest first.
+    throttle-reason mask of several samples, oldest first; the slowdown seconds are totals since the driver loaded.
     """
 
     index: int
@@ -159,6 +159,8 @@ class Gpu(Item, frozen=True, kw_only=True):
     memory_max_celsius: Int = NOT_RECORDED
     fan_percent: Int = NOT_RECORDED
     clock_event_samples: tuple[int, ...] | Unavailable = NOT_RECORDED
+    thermal_slowdown_seconds: Float = NOT_RECORDED
+    power_slowdown_seconds: Float = NOT_RECORDED
     performance_state: Int = NOT_RECORDED
     utilization_percent: Int = NOT_RECORDED
     sm_clock_mhz: Int = NOT_RECORDED

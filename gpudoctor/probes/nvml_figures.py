@@ -77,6 +77,10 @@ def memory(ask: Questions, handle: Any) -> dict[str, Any]:
     }
 
 
+def _slowed_seconds(status: Any) -> float:
+    return float(status.violationTime) / 1e9
+
+
 def temperatures(ask: Questions, handle: Any) -> dict[str, Any]:
     """Temperatures and limits. The margin is the driver's own distance to the limit (Ada and newer)."""
     now = ask.ask(pynvml.nvmlDeviceGetTemperature, handle, 0, fatal=(*DEAD, UNKNOWN))
@@ -86,6 +90,7 @@ def temperatures(ask: Questions, handle: Any) -> dict[str, Any]:
         handle, pynvml.NVML_FI_DEV_MEMORY_TEMP, pynvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION
     )
     threshold = pynvml.nvmlDeviceGetTemperatureThreshold
+    slowed = pynvml.nvmlDeviceGetViolationStatus
     return {
         "temperature_celsius": now,
         "shutdown_celsius": ask.ask(threshold, handle, pynvml.NVML_TEMPERATURE_THRESHOLD_SHUTDOWN),
@@ -93,6 +98,8 @@ def temperatures(ask: Questions, handle: Any) -> dict[str, Any]:
         "memory_max_celsius": ask.ask(threshold, handle, pynvml.NVML_TEMPERATURE_THRESHOLD_MEM_MAX),
         "memory_temperature_celsius": memory_now,
         "thermal_margin_celsius": ask.ask(pynvml.nvmlDeviceGetMarginTemperature, handle),
+        "thermal_slowdown_seconds": ask.ask(slowed, handle, pynvml.NVML_PERF_POLICY_THERMAL, of=_slowed_seconds),
+        "power_slowdown_seconds": ask.ask(slowed, handle, pynvml.NVML_PERF_POLICY_POWER, of=_slowed_seconds),
         "fan_percent": ask.ask(pynvml.nvmlDeviceGetFanSpeed, handle),
         "recovery_action": recovery,
     }

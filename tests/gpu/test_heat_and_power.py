@@ -79,6 +79,13 @@ def test_performance_states_are_not_throttling(state: int) -> None:
     assert status("gpu.throttled", clock_event_samples=samples, performance_state=state) == "pass"
 
 
+def test_heat_since_the_driver_loaded_is_a_note_on_a_gpu_that_is_cool_now() -> None:
+    idle = (0x1,) * 6
+    assert status("gpu.throttled", clock_event_samples=idle, thermal_slowdown_seconds=5400.0) == "info"
+    assert status("gpu.throttled", clock_event_samples=idle, thermal_slowdown_seconds=2.0) == "pass"
+    assert status("gpu.throttled", clock_event_samples=(0x40,) * 6, thermal_slowdown_seconds=5400.0) == "fail"
+
+
 @pytest.mark.parametrize(
     ("enforced", "default", "expected"),
     [(450.0, 450.0, "pass"), (449.5, 450.0, "pass"), (300.0, 450.0, "warn"), (500.0, 450.0, "pass"),

@@ -57,7 +57,10 @@ def gaps(gpu: Gpu, kind: str) -> set[str]:
 
 @with_compiler
 def test_every_figure_of_an_hgx_machine(reader: Reader) -> None:
-    section = reader.gpus(machine("8x-h100-hgx", "gpu.6.topology.7 = 10", "gpu.2.power = 300500"))
+    section = reader.gpus(
+        machine("8x-h100-hgx", "gpu.6.topology.7 = 10", "gpu.2.power = 300500", "gpu.2.violation.1 = 90000000000")
+    )
+    assert section.gpus[2].thermal_slowdown_seconds == 90.0
     assert section.driver_version == "570.172.08"
     assert section.cuda_version == 12080
     assert section.count == 8

@@ -305,6 +305,14 @@ API int nvmlDeviceGetMarginTemperature(Device *d, Margin *out)
     return out->version == (sizeof *out | 1 << 24) ? whole(look(d->gpu, "temperature.margin"), (unsigned *)&out->margin) : VERSION;
 }
 
+/* Nanoseconds since the driver loaded: policy 0 is power, 1 heat. */
+API int nvmlDeviceGetViolationStatus(Device *d, unsigned policy, uint64_t out[2])
+{
+    ENTER(nvmlDeviceGetViolationStatus);
+    out[0] = 0;
+    return large(look(d->gpu, "violation.%u", policy), &out[1]);
+}
+
 /* A list such as 0x1,0x4,0x40 gives one value to each call, then its last one for ever. */
 static int reasons(Device *d, uint64_t *out)
 {
