@@ -90,11 +90,14 @@ def contiguous(layout: Layout, order: Sequence[int]) -> Layout:
     return skipped + [gpu for gpu in dealt]
 
 
-def pack_on_fewest(sizes: Sequence[int], room: Sequence[int], requested: int | None) -> Layout:
+def pack_on_fewest(
+    sizes: Sequence[int], room: Sequence[int], requested: int | None, *, at_least: int = 1
+) -> Layout:
     """Ollama's layout since 0.11.11: the fewest GPUs that hold everything, evenly filled, the output dropped first.
 
     `room` is in the order of the GPUs; those with the most room are taken first. Units go last to first onto the
-    last GPU of the set, and the smallest share of each GPU's room that still holds as much is used. Source:
+    last GPU of the set, and the smallest share of each GPU's room that still holds as much is used; sets smaller than
+    `at_least` are not tried. Source:
     ollama llm/server.go (assignLayers, findBestFit, greedyFit).
     """
     order = sorted(range(len(room)), key=lambda gpu: -room[gpu])
@@ -102,7 +105,7 @@ def pack_on_fewest(sizes: Sequence[int], room: Sequence[int], requested: int | N
     for dropped in range(2):
         units = sizes[: len(sizes) - dropped]
         wanted = len(units) if requested is None else min(len(units), requested)
-        for count in range(1, len(order) + 1):
+        for count in range(max(1, min(at_least, len(order))), len(order) + 1):
             chosen = order[:count]
             found = _evenly(units, [room[gpu] for gpu in chosen], wanted)
             best = [None if slot is None else chosen[slot] for slot in found] + [None] * dropped

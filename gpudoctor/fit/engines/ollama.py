@@ -10,18 +10,16 @@ from gpudoctor.fit.cache import cells_bytes, element_bytes, padded, state_bytes
 from gpudoctor.fit.engines import llama_buffers as buffers
 from gpudoctor.fit.engines import llama_cpp
 from gpudoctor.fit.engines.common import CONTEXT_ERROR_BYTES, context_bytes, weights_error
-from gpudoctor.fit.engines.ollama_graph import guess, vision_graph
+from gpudoctor.fit.engines.ollama_layout import MINIMUM_BYTES, estimated_layout
 from gpudoctor.fit.hardware import Hardware
 from gpudoctor.fit.model import Model
-from gpudoctor.fit.placement import Layout, contiguous, deal_in_turn, pack_on_fewest, placed, span
+from gpudoctor.fit.placement import Layout, pack_on_fewest, placed, span
 from gpudoctor.fit.prediction import Need, Prediction, Reason, Term, Verdict
 from gpudoctor.fit.settings import GIB, MIB, Settings, Version, version_tuple
 
 NAME = "ollama"
 FORM = "gguf"
 NEWEST: Version = (999,)
-#: Memory that Ollama keeps free on every CUDA device it uses.
-MINIMUM_BYTES = 457 * MIB
 
 # Models of Ollama's own engine, by the first release whose list (`OllamaEngineRequired`) has them.
 _OWN_ENGINE = (
@@ -221,41 +219,9 @@ def real_cache(model: Model, settings: Settings, version: Version, *, own: bool)
 
 
 def _static(model: Model, settings: Settings, hardware: Hardware, version: Version, own: bool) -> Prediction:
-    context, parallel, batch = settings.context or 0, settings.parallel or 1, settings.batch or 512
-    flash = bool(settings.flash_attention)
-    guessed = guess(
-        model, context, parallel, min(batch, context * parallel), settings.kv_cache_type or "f16",
-        flash=flash, version=version,
-    )  # fmt: skip
-    sizes = [layer.weights.total + cache for layer, cache in zip(model.layers, guessed.cache, strict=True)]
-    separate = sum(encoder.weights_bytes for encoder in model.encoders if encoder.separate_file)
-    inside = model.encoder_bytes - separate
-    output = buffers.output_bytes(model) + inside + (vision_graph(model) if inside else 0)
-    first = sizes[0] if sizes else 0
-
-    def layout_on(chosen: list[int]) -> Layout:
-        full = guessed.partial if len(chosen) > 1 else guessed.full
-        room = [hardware.gpus[i].free_bytes for i in chosen]
-        if room:
-            room[0] -= separate
-        found = deal_in_turn(
-            sizes, output, room, buffer=first, reserve=max(guessed.partial, full) + MINIMUM_BYTES,
-            newest_first=version >= (0, 7), requested=settings.gpu_layers,
-        )  # fmt: skip
-        return contiguous([None if slot is None else chosen[slot] for slot in found], chosen)
-
-    wanted = len(sizes) + 1 if settings.gpu_layers is None else min(settings.gpu_layers, len(sizes) + 1)
-    by_room = sorted(range(len(hardware.gpus)), key=lambda i: -hardware.gpus[i].free_bytes)
-    subsets = [[i] for i in by_room]
-    if version >= (0, 11, 5):
-        subsets = [by_room[:count] for count in range(1, len(by_room))]
-    layout = next((found for found in map(layout_on, subsets) if placed(found) >= wanted), None)
-    if layout is None:
-        layout = layout_on(by_room)
-        if placed(layout) < wanted:
-            layout = layout_on(list(range(len(hardware.gpus))))
-    held = guessed.full if placed(layout) > len(sizes) else guessed.partial
-    return _answer(model, settings, hardware, version, layout, own=own, wanted=wanted, guessed_graph=held)
+    layout, graph = estimated_layout(model, settings, hardware, version)
+    wanted = len(layout) if settings.gpu_layers is None else min(settings.gpu_layers, len(layout))
+    return _answer(model, settings, hardware, version, layout, own=own, wanted=wanted, guessed_graph=graph)
 
 
 def _measured(model: Model, settings: Settings, hardware: Hardware, version: Version, own: bool) -> Prediction:
