@@ -118,6 +118,17 @@ def test_ollama_estimates_as_printed(
     assert [need.layers and need.layers[1] - need.layers[0] + 1 for need in answer.gpus] == layers
 
 
+# ollama/ollama#14909: with an 8-bit cache these were the longest contexts, in steps of 1024, without layers on the CPU.
+@pytest.mark.parametrize(("quant", "context"), [("Q4_K_M", 46080), ("Q5_K_M", 37888)])
+def test_the_longest_context_that_a_user_found(quant: str, context: int) -> None:
+    for tokens, verdict in ((context, "fits"), (context + 3072, "partial")):
+        answer = asked(
+            "LGAI-EXAONE/EXAONE-4.0-32B-GGUF", "RTX 3060 + RTX 3090", form="gguf", engine="ollama", version="0.18.0",
+            quant=quant, context=tokens, parallel=1, kv_cache_type="q8_0", flash_attention=True,
+        )  # fmt: skip
+        assert answer.verdict == verdict
+
+
 @pytest.mark.parametrize(
     ("version", "gib", "context"),
     [("0.6.6", 24, 2048), ("0.6.7", 24, 4096), ("0.15.4", 96, 4096), ("0.15.5", 96, 131072), ("0.15.5", 24, 32768),
