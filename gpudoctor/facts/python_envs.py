@@ -60,8 +60,8 @@ class TorchBuild(Part, frozen=True, kw_only=True):
         path: The folder of the package.
         declared: Architectures in the build's own string in libtorch_python.so or libtorch_cuda.so (what
             ``torch.cuda.get_arch_list()`` answers): ``sm_80``, ``compute_120`` for PTX.
-        compiled: Architectures found in libtorch_cuda.so's fat binaries: the truth, but for PTX kept beside some
-            kernels only. Same form.
+        compiled: Architectures of the fat binaries in libtorch_cuda.so as a whole, without those of single kernels
+            (one for 8.9 among hundreds). Same form.
     """
 
     version: str
@@ -94,13 +94,16 @@ class Extension(Item, frozen=True, kw_only=True):
     """A compiled file with GPU code that a package brings: ``vllm/_C.abi3.so``.
 
     ``path`` is relative to the folder of packages. ``needs`` are the CUDA libraries it asks the loader for
-    (``libcudart.so.12``). ``arch_list`` is empty for a file without GPU code; ``sm_90a`` runs on 9.0 only.
+    (``libcudart.so.12``). ``arch_list`` is what the file as a whole was compiled for, empty without GPU code;
+    ``sm_90a`` runs on 9.0 only. ``few`` are the targets of single kernels, by which nothing should be judged: vLLM
+    0.10.1 has one object for 5.2 among eighty that begin at 7.0.
     """
 
     package: str
     path: str
     needs: Annotated[tuple[str, ...], Meta(max_length=64)] = ()
     arch_list: Annotated[tuple[str, ...], Meta(max_length=128)] | Unavailable = NOT_RECORDED
+    few: Annotated[tuple[str, ...], Meta(max_length=128)] = ()
 
 
 class PythonEnvironment(Item, frozen=True, kw_only=True):

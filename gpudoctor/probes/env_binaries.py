@@ -14,7 +14,7 @@ from gpudoctor.facts.python_envs import ENGINES, Extension, PythonPackage
 from gpudoctor.probes.cuda_names import WHEELS, cuda_only, is_cuda, library_of, version_of
 from gpudoctor.probes.elf import Elf
 from gpudoctor.probes.env_packages import MODULES, Record
-from gpudoctor.probes.fatbin import FatbinTimeout, scan
+from gpudoctor.probes.fatbin import FatbinTimeout, Scan, scan
 from gpudoctor.probes.loader import Loader, headers
 from gpudoctor.probes.regular_file import folders_in, names_in, open_regular, read_text, real_path
 from gpudoctor.probes.root import Root
@@ -46,17 +46,17 @@ class Binaries:
     def __init__(self, root: Root, seconds: float = _SECONDS_IN_ALL) -> None:
         self.root = root
         self._deadline = time.monotonic() + seconds
-        self._known: dict[tuple[int, ...], tuple[str, ...] | Unavailable] = {}
+        self._known: dict[tuple[int, ...], Scan] = {}
 
-    def arch_list(self, path: str, root: Root | None = None) -> tuple[str, ...] | Unavailable:
-        """Return the architectures of a file's CUDA code, or why they are not known."""
+    def scan(self, path: str, root: Root | None = None) -> Scan | Unavailable:
+        """Return what a file's CUDA code was compiled for, or why that is not known."""
         try:
             with open_regular(root or self.root, path) as file:
                 if file.identity not in self._known:
                     left = self._deadline - time.monotonic()
                     if left <= 0:
                         return Unavailable("the time for looking into compiled files was used up", "timeout")
-                    self._known[file.identity] = scan(file, min(left, _SECONDS_PER_FILE)).arch_list[:128]
+                    self._known[file.identity] = scan(file, min(left, _SECONDS_PER_FILE))
                 return self._known[file.identity]
         except FatbinTimeout as error:
             return Unavailable(str(error), "timeout")
@@ -64,6 +64,11 @@ class Binaries:
             return Unavailable(f"no permission to read {path}", "no-permission")
         except OSError as error:
             return Unavailable(f"{path}: {error.strerror or error}", "error")
+
+    def arch_list(self, path: str, root: Root | None = None) -> tuple[str, ...] | Unavailable:
+        """Return the architectures of a file's CUDA code, without those of single kernels."""
+        found = self.scan(path, root)
+        return found if isinstance(found, Unavailable) else found.arch_list[:128]
 
 
 def cuda_libraries(
@@ -147,9 +152,10 @@ def extensions(
             if elf is None:
                 continue
             needs = cuda_only(elf.needed)
-            arch_list = binaries.arch_list(f"{base}/{name}", root)
-            if needs or isinstance(arch_list, Unavailable) or arch_list:
-                extension = Extension(package=package.name, path=name, needs=needs[:64], arch_list=arch_list)
+            code = binaries.scan(f"{base}/{name}", root)
+            arch_list, few = (code, ()) if isinstance(code, Unavailable) else (code.arch_list[:128], code.few[:128])
+            if needs or few or isinstance(arch_list, Unavailable) or arch_list:
+                extension = Extension(package=package.name, path=name, needs=needs[:64], arch_list=arch_list, few=few)
                 found.append(_Compiled(extension, f"{base}/{name}", elf))
             taken += 1
             if taken == _MAX_PER_PACKAGE or len(found) == _MAX_EXTENSIONS:

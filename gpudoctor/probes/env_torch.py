@@ -12,8 +12,9 @@ from gpudoctor.probes.regular_file import names_in, open_regular, read_text
 from gpudoctor.probes.root import Root
 
 _ARCH = rb"(?:sm_\d{2,3}[af]?|compute_\d{2,3}[af]?|gfx[0-9a-f]{3,5}(?::[a-z+:-]+)?)"
-#: The whole of a C string: CUDA_ARCH_FLAGS as torch/csrc/cuda/Module.cpp compiles it in.
-_DECLARED = re.compile(rb"\x00(" + _ARCH + rb"(?: " + _ARCH + rb")*)(?=\x00)")
+#: CUDA_ARCH_FLAGS as torch/csrc/cuda/Module.cpp compiles it in. A list may follow other text without a zero between
+#: (compilers put the beginnings of long strings side by side); a single name counts only as a whole string.
+_DECLARED = re.compile(rb"(" + _ARCH + rb"(?: " + _ARCH + rb")+)|\x00(" + _ARCH + rb")(?=\x00)")
 _MAX_STRINGS = 96 << 20
 _PIECE = 4 << 20
 _OVERLAP = 4096
@@ -88,7 +89,7 @@ def declared(root: Root, path: str) -> tuple[str, ...] | Unavailable:
             found: set[bytes] = set()
             for at in range(start, start + min(size, _MAX_STRINGS), _PIECE):
                 length = min(_PIECE + _OVERLAP, start + size - at)
-                found.update(match[1] for match in _DECLARED.finditer(file.read(at, length)))
+                found.update(match[1] or match[2] for match in _DECLARED.finditer(file.read(at, length)))
     except PermissionError:
         return Unavailable(f"no permission to read {name}", "no-permission")
     except OSError as error:
@@ -101,7 +102,8 @@ def declared(root: Root, path: str) -> tuple[str, ...] | Unavailable:
 
 
 def _compiled(root: Root, binaries: Binaries, path: str) -> tuple[str, ...] | Unavailable:
-    names = [name for name in names_in(root, f"{path}/lib") if re.fullmatch(r"libtorch_cuda(?:_\w+)?\.so", name)]
+    # libtorch_cuda_linalg.so is left out: the library in it is compiled for GPUs that torch itself has dropped.
+    names = [name for name in names_in(root, f"{path}/lib") if re.fullmatch(r"libtorch_cuda(?:_cu|_cpp)?\.so", name)]
     if not names:
         return Unavailable(f"{path}/lib has no libtorch_cuda.so")
     found: dict[str, None] = {}

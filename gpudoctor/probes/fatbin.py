@@ -9,6 +9,7 @@ against what nvcc writes for every kind of target.
 
 import struct
 import time
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ _WINDOW_BYTES = 1 << 14
 _PIECE_BYTES = 1 << 10
 _NEAR_BYTES = 1 << 12
 _MAX_ENTRIES = 4_000_000
+_FEW = 0.1
 _ALIGNMENT = 8
 _CLOCK_EVERY = 1024
 
@@ -41,9 +43,14 @@ class FatbinTimeout(Exception):
 
 
 class Scan(NamedTuple):
-    """What was found. ``arch_list`` in the form ``sm_90``, ``sm_90a``, ``compute_120`` (PTX), sorted."""
+    """What was found, in the form ``sm_90``, ``sm_90a``, ``compute_120`` (PTX), sorted.
+
+    ``arch_list`` is what the file as a whole was compiled for. ``few`` are architectures that less than a tenth of its
+    containers have: single kernels with a target of their own, or an object that a careless build let in.
+    """
 
     arch_list: tuple[str, ...]
+    few: tuple[str, ...]
     containers: int
     entries: int
     damaged: int
@@ -78,7 +85,7 @@ def scan(file: RegularFile, seconds: float = 5.0) -> Scan:
         OSError: It cannot be read.
     """
     deadline = time.monotonic() + seconds
-    found: set[tuple[int, int, int]] = set()
+    counts: Counter[tuple[int, int, int]] = Counter()
     containers = entries = damaged = 0
     regions = _regions(file)
     total = sum(size for _, size in regions) or 1
@@ -90,7 +97,9 @@ def scan(file: RegularFile, seconds: float = 5.0) -> Scan:
             if window.at(position, 4) != MAGIC:
                 position = _next_magic(file, position, end, deadline, before - start, total)
                 continue
+            found: set[tuple[int, int, int]] = set()
             done, broken, position = _container(window, position, end, found, entries, deadline)
+            counts.update(found)
             containers += 1
             entries += done
             damaged += broken
@@ -99,7 +108,8 @@ def scan(file: RegularFile, seconds: float = 5.0) -> Scan:
             if entries > _MAX_ENTRIES:
                 raise FatbinTimeout((before + position - start) / total)
         before += size
-    return Scan(names_of(found), containers, entries, damaged)
+    few = {each for each, count in counts.items() if count < _FEW * (containers - damaged)}
+    return Scan(names_of(counts.keys() - few), names_of(few), containers, entries, damaged)
 
 
 def _regions(file: RegularFile) -> list[tuple[int, int]]:

@@ -46,10 +46,18 @@ def test_only_the_section_counts_where_there_is_one(tmp_path: Path, make_fatbin:
     assert scanned(tmp_path / "lib.so", data).arch_list == ("sm_80",)
 
 
+def test_targets_of_single_kernels_are_kept_apart(tmp_path: Path, make_fatbin: Any) -> None:
+    """As in vLLM's _C: an object compiled for the default target of nvcc must not make a Maxwell GPU supported."""
+    usual, odd = make_fatbin((2, 70, 0), (2, 80, 0)), make_fatbin((2, 52, 0), (1, 52, 0))
+    found = scanned(tmp_path / "one", usual * 20 + odd)
+    assert (found.arch_list, found.few) == (("sm_70", "sm_80"), ("sm_52", "compute_52"))
+    assert scanned(tmp_path / "two", usual * 5 + odd).few == ()
+
+
 def test_without_the_section_the_whole_file_is_read(tmp_path: Path, make_fatbin: Any, make_elf: Any) -> None:
     data = make_elf(sections={".rodata": bytes(3 << 20) + make_fatbin((2, 86, 0))})
     assert scanned(tmp_path / "lib.so", data).arch_list == ("sm_86",)
-    assert scanned(tmp_path / "none.so", make_elf(sections={".rodata": bytes(3 << 20)})) == Scan((), 0, 0, 0)
+    assert scanned(tmp_path / "none.so", make_elf(sections={".rodata": bytes(3 << 20)})) == Scan((), (), 0, 0, 0)
 
 
 def test_containers_with_gaps_between_them_are_all_found(tmp_path: Path, make_fatbin: Any) -> None:
@@ -112,7 +120,7 @@ def test_a_sparse_file_of_ten_gigabytes_costs_its_headers_only(tmp_path: Path, m
             file.truncate(payload + 80)
         except OSError:
             pytest.skip("no sparse files here")
-    assert scanned(path) == Scan(("sm_80",), 1, 1, 0)
+    assert scanned(path) == Scan(("sm_80",), (), 1, 1, 0)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "folder", "device"])

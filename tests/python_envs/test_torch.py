@@ -88,6 +88,23 @@ def test_two_lists_in_one_library_are_no_answer(root: Root, tmp_path: Path, make
     assert declared(root, "/torch") == ("sm_80", "sm_90", "sm_100a")
 
 
+def test_a_list_may_follow_other_text(root: Root, tmp_path: Path, make: Any, make_elf: Any) -> None:
+    """As in the wheel of 2.8.0, where the beginning of a signature stands before it."""
+    text = b"\0from_ipc_handle(Device device, std::string ipc_hsm_70 sm_75 sm_80 compute_90\0\0/pytorch/torch"
+    make.write(tmp_path / "torch/lib/libtorch_python.so", make_elf(sections={".rodata": text}))
+    assert declared(root, "/torch") == ("sm_70", "sm_75", "sm_80", "compute_90")
+
+
+def test_the_linear_algebra_library_says_nothing_of_torch(
+    root: Root, tmp_path: Path, make: Any, make_elf: Any, make_fatbin: Any
+) -> None:
+    """MAGMA in it is compiled for GPUs that torch has dropped."""
+    make.torch(tmp_path / "s")
+    make.write(tmp_path / "s/torch/lib/libtorch_cuda_linalg.so",
+               make_elf(sections={".nv_fatbin": make_fatbin((2, 50, 0), (2, 60, 0))}))
+    assert read(root, "/s").compiled == ("sm_75", "sm_80", "sm_90")
+
+
 def test_one_file_in_many_environments_is_scanned_once(root: Root, tmp_path: Path, make: Any) -> None:
     make.torch(tmp_path / "a")
     (tmp_path / "b/torch/lib").mkdir(parents=True)
