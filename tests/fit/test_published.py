@@ -118,6 +118,16 @@ def test_ollama_estimates_as_printed(
     assert [need.layers and need.layers[1] - need.layers[0] + 1 for need in answer.gpus] == layers
 
 
+# Graphs of Ollama's own engine as its logs print them (public logs of 0.12), in MiB.
+@pytest.mark.parametrize(
+    ("name", "context", "printed"),
+    [("qwen3:30b-a3b", 32768, 190.5), ("gemma3:1b", 4096, 80.0), ("gpt-oss:20b", 8192, 122)],
+)
+def test_graph_of_ollamas_own_engine(name: str, context: int, printed: float) -> None:
+    settings = Settings(engine="ollama", context=context, parallel=1, batch=512, flash_attention=True)
+    assert math.isclose(ollama.engine_graph(gguf(name), settings) / MIB, printed, rel_tol=0.05)
+
+
 # ollama/ollama#14909: with an 8-bit cache these were the longest contexts, in steps of 1024, without layers on the CPU.
 @pytest.mark.parametrize(("quant", "context"), [("Q4_K_M", 46080), ("Q5_K_M", 37888)])
 def test_the_longest_context_that_a_user_found(quant: str, context: int) -> None:
