@@ -58,7 +58,8 @@ def arch_missing(
     here = machinery(gpus, driver, pci, host, target)
     wanted = asked(target, here)
     builds = (*(b for b in wanted if b.engine == "torch"), *torch_builds(environments(python_envs, target)))
-    pinned = [b for b in wanted if b.engine in ("vllm", "sglang") and b.image is None and b.need is not None]
+    pinned = [b for b in wanted if b.engine in ("vllm", "sglang") and b.image is None and b.need is not None
+              and "+" not in (b.version or "")]
     if not builds and not pinned:
         yield skipped("host", "no PyTorch was found in an environment that is in use, and none was asked for")
         return

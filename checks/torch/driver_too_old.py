@@ -50,7 +50,7 @@ def driver_too_old(
 
 
 def _judge(build: Build, here: Machinery, host: Host | Unavailable) -> Finding:
-    if build.cuda is None and build.installed:
+    if build.cuda is None and (build.installed or build.need is not None):
         return skipped(build.subject, "{label} is no build for CUDA", label=build.label)
     if build.need is None and build.cuda is None:
         return unknown(build.subject, "the matrices do not know {label}", label=build.label,

@@ -58,11 +58,16 @@ def steps(choice: Choice) -> tuple[Step, ...]:
 
 def best(engine: str, here: Machinery, *, newer_than: str | None = None) -> Choice | None:
     """Return the newest release of an engine that runs here, as far as the matrices tell; None when none does."""
-    found = {"torch": _torch, "vllm": _vllm, "sglang": _sglang, "ollama": _ollama}.get(engine)
-    for each in found(here) if found else ():
+    for each in candidates(engine, here):
         if newer_than is None or _older(newer_than, each.version):
             return each
     return None
+
+
+def candidates(engine: str, here: Machinery) -> Iterator[Choice]:
+    """Yield every release of an engine that runs here, the newest first."""
+    found = {"torch": _torch, "vllm": _vllm, "sglang": _sglang, "ollama": _ollama}.get(engine)
+    return found(here) if found else iter(())
 
 
 def other_vllm_image(version: str, here: Machinery) -> Choice | None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("gpudoctor.cli.check", "Judge this machine, or a recorded one: ready for language models or not?"),
     "fit": ("gpudoctor.cli.fit", "Say whether a model fits before it is pulled or launched, and what does."),
+    "compat": ("gpudoctor.cli.compat", "Say whether a release runs here, which one would, and how to install it."),
+    "matrices": ("gpudoctor.cli.matrices", "Show what the tables of versions know, their age and their sources."),
     "explain": ("gpudoctor.cli.explain", "Print the manual of a check, or of the exit codes."),
     "list": ("gpudoctor.cli.list_checks", "List every check with what it says is wrong."),
     "snapshot": ("gpudoctor.cli.snapshot", "Record this machine's facts in a file, without secrets."),
@@ -96,6 +98,7 @@ def run(arguments: Sequence[str]) -> int:
         run(["--help"])
         return 2
     wants_json = _wants_json(arguments)
+    _use_newer_tables()
     try:
         result = _group().main(args=list(arguments), prog_name="gpudoctor", standalone_mode=False)
         return result if isinstance(result, int) else 0
@@ -109,6 +112,18 @@ def run(arguments: Sequence[str]) -> int:
         if os.environ.get("GPUDOCTOR_DEBUG"):
             raise
         return report_failure(_defect(error), wants_json)
+
+
+def _use_newer_tables() -> None:
+    """Let readers prefer the tables that the user took with ``matrices --from``."""
+    home = os.environ.get("XDG_DATA_HOME") or os.path.join(os.environ.get("HOME") or "/", ".local", "share")  # noqa: PTH118
+    folder = os.path.join(home, "gpudoctor", "matrices")  # noqa: PTH118
+    if os.path.isdir(folder):  # noqa: PTH112
+        from pathlib import Path
+
+        from gpudoctor.matrices.table import FOLDERS
+
+        FOLDERS.newer = Path(folder)
 
 
 def _usage(error: Exception) -> "Failure":

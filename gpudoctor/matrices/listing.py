@@ -5,7 +5,7 @@ import datetime
 import msgspec
 
 from gpudoctor.matrices import TABLES
-from gpudoctor.matrices.table import Source, read_toml
+from gpudoctor.matrices.table import Source, content
 
 
 class TableInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,12 +24,14 @@ class TableInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 def tables() -> tuple[TableInfo, ...]:
     """Return every table; parses all of them, some 30 ms."""
-    return tuple(_info(name, title) for name, title in TABLES.items())
+    return tuple(table_info(name) for name in TABLES)
 
 
-def _info(name: str, title: str) -> TableInfo:
-    content = read_toml(name)
-    lists = [value for key, value in content.items() if key != "sources" and isinstance(value, list)]
+def table_info(name: str) -> TableInfo:
+    """Return one table. ``KeyError`` for a name that is none."""
+    body = content(name)
+    lists = [value for key, value in body.items() if key != "sources" and isinstance(value, list)]
     rows = sum(isinstance(row, dict) for value in lists for row in value)
-    sources = msgspec.convert(content["sources"], tuple[Source, ...])
-    return TableInfo(name=name, title=title, retrieved=content["retrieved"], rows=rows, sources=sources)
+    sources = msgspec.convert(body["sources"], tuple[Source, ...])
+    retrieved = msgspec.convert(body["retrieved"], datetime.date)
+    return TableInfo(name=name, title=TABLES[name], retrieved=retrieved, rows=rows, sources=sources)
