@@ -14,6 +14,7 @@ from gpudoctor.probes.elf import ElfError, read_elf
 from gpudoctor.probes.env_binaries import Binaries
 from gpudoctor.probes.env_processes import container_of, other_root
 from gpudoctor.probes.loader import headers
+from gpudoctor.probes.places import Places
 from gpudoctor.probes.regular_file import folders_in, names_in, open_regular, read_text, real_path
 from gpudoctor.probes.reporter import Reporter
 from gpudoctor.probes.root import Root
@@ -53,7 +54,7 @@ def probe(out: Reporter, root: Root) -> None:
     """Fill ``engines``; each program is an item of its own."""
     out.set("engines", engines=[])
     binaries = Binaries(root)
-    for place in _places(root):
+    for place in _places(root, Places(out, root)):
         engine = _PROGRAMS[place.path.rpartition("/")[2]]
         name = f"{engine} at {place.path}" + (f" in container {place.container}" if place.container else "")
         if out.left_out(name):
@@ -64,10 +65,10 @@ def probe(out: Reporter, root: Root) -> None:
         out.append("engines", "engines", read_engine(place.root, known, binaries))
 
 
-def _places(root: Root) -> list[_Place]:
+def _places(root: Root, places: Places) -> list[_Place]:
     """Return each program once, whatever links lead to it, with the processes that run it."""
     found: dict[tuple[str | None, str], _Place] = {}
-    for path in _files(root):
+    for path in _files(root, places):
         real = real_path(root, path)
         found.setdefault((None, _program(real)), _Place(root, path, (), None))
     for pid, path, elsewhere in _running(root):
@@ -88,15 +89,16 @@ def _program(path: str) -> str:
     return path.removesuffix(" (deleted)")
 
 
-def _files(root: Root) -> Iterator[str]:
+def _files(root: Root, places: Places) -> Iterator[str]:
     environment: Mapping[str, str] = os.environ if root.live else {}
     folders = [folder for folder in environment.get("PATH", "").split(":")[:100] if folder.startswith("/")]
     folders += [path for pattern in _FOLDERS for path in root.glob(pattern)]
     homes = dict.fromkeys(user.home for user in read_users(root) if user.is_person and user.home != "/")
     for home in list(homes)[:256]:
-        folders += [path for pattern in _IN_HOMES for path in root.glob(f"{home}/{pattern}")]
+        if places.enter(home):
+            folders += [path for pattern in _IN_HOMES for path in root.glob(f"{home}/{pattern}")]
     for folder in dict.fromkeys(folders):
-        for name in _PROGRAMS:
+        for name in _PROGRAMS if places.enter(folder) else ():
             status = root.stat(f"{folder}/{name}")
             if status is not None and status.st_mode & 0o111 and status.st_mode & 0o170000 == 0o100000:
                 yield f"{folder}/{name}"

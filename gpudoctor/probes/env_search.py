@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from gpudoctor.facts.python_envs import LeftOut
 from gpudoctor.probes.env_layout import is_environment
-from gpudoctor.probes.mounts import holding, read_mounts
+from gpudoctor.probes.places import Places
 from gpudoctor.probes.regular_file import folders_in, names_in, read_text, real_path
 from gpudoctor.probes.reporter import Reporter
 from gpudoctor.probes.root import Root
@@ -42,9 +42,8 @@ class Search:
     def __init__(self, out: Reporter, root: Root) -> None:
         self.found: dict[str, list[str]] = {}
         self.left_out: list[LeftOut] = []
-        self._out = out
+        self.places = Places(out, root, "python_envs")
         self._root = root
-        self._mounts = read_mounts(root)
         self._looks = 0
         self._seen: dict[str, str] = {}
 
@@ -80,7 +79,9 @@ class Search:
                 self._try(environment[name], "active")
         for folder in environment.get("PATH", "").split(":")[:100]:
             names = ("python3", "python")
-            there = folder.startswith("/") and any(self._root.exists(f"{folder}/{name}") for name in names)
+            if not folder.startswith("/") or not self.places.enter(folder):
+                continue
+            there = any(self._root.exists(f"{folder}/{name}") for name in names)
             # A shim (pyenv, asdf) is a script that belongs to no prefix: the next one on PATH is looked at.
             if there and self._try(self.prefix_of(f"{folder}/python3"), "path"):
                 break
@@ -96,14 +97,9 @@ class Search:
         return os.path.dirname(os.path.dirname(real_path(self._root, path))) or "/"
 
     def _enter(self, place: str) -> bool:
-        """Announce a place before it is touched; False when it, or its mount, hung before."""
-        mount = holding(self._mounts, place)
-        remote = mount is not None and mount.mount_point != "/"
-        item = f"the volume at {mount.mount_point}" if mount is not None and remote else f"environments in {place}"
-        if self._out.left_out(item):
+        """Announce a place and list it; False when it hung before, or may not be listed."""
+        if not self.places.enter(place):
             return False
-        self._out.start(item, doing=f"looking for environments in {place}", section="python_envs", field="left_out",
-                        placeholder=LeftOut(path=place, failure=""))
         try:
             self._root.list(place)
         except PermissionError:

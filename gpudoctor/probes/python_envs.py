@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -68,7 +68,8 @@ def probe(out: Reporter, root: Root, python: Sequence[str] | None = None) -> Non
     """
     started = time.monotonic()
     search = Search(out, root)
-    named = list(dict.fromkeys(search.prefix_of(path) for path in python or () if path.startswith("/")))
+    asked = [path for path in python or () if path.startswith("/") and search.places.enter(path)]
+    named = list(dict.fromkeys(search.prefix_of(path) for path in asked))
     for prefix in named:
         search.add(prefix, "option")
     environment = os.environ if root.live else {}
@@ -88,11 +89,25 @@ def probe(out: Reporter, root: Root, python: Sequence[str] | None = None) -> Non
         if not out.left_out(each.name):
             out.start(each.name, patience=_PATIENCE_SECONDS, section="python_envs", field="environments",
                       placeholder=each.placeholder(), promised=True)
-    _read_all(out, root, kept, started, folders_of(environment.get("LD_LIBRARY_PATH", "")))
+    library_path = folders_of(environment.get("LD_LIBRARY_PATH", ""))
+    dead = _dead_folders(root, search, [library_path, *(run.library_path or () for run in runs if run.root is None)])
+    _read_all(out, root, kept, started, library_path, dead)
+
+
+def _dead_folders(root: Root, search: Search, paths: Iterable[Sequence[str]]) -> frozenset[str]:
+    """Touch each folder of ``LD_LIBRARY_PATH`` once; one that hangs must not do so anew in every environment."""
+    dead: set[str] = set()
+    for folder in dict.fromkeys(folder for path in paths for folder in path):
+        if search.places.enter(folder):
+            root.exists(folder)
+        else:
+            dead.add(folder)
+    return frozenset(dead)
 
 
 def _read_all(
-    out: Reporter, root: Root, candidates: Sequence[_Candidate], started: float, library_path: tuple[str, ...]
+    out: Reporter, root: Root, candidates: Sequence[_Candidate], started: float, library_path: tuple[str, ...],
+    dead: frozenset[str],
 ) -> None:
     binaries = Binaries(root)
     for each in candidates:
@@ -103,7 +118,7 @@ def _read_all(
             said = msgspec.structs.replace(each.placeholder(), failure="not read: the probe's time was used up")
         else:
             try:
-                said = read_environment(each, binaries, library_path)
+                said = read_environment(each, binaries, library_path, dead)
             except PermissionError as error:
                 said = msgspec.structs.replace(each.placeholder(), failure=f"no permission to read {error.filename}")
             except (OSError, ValueError, RecursionError) as error:
@@ -124,6 +139,8 @@ def _missing(out: Reporter, root: Root, named: Sequence[str], candidates: Sequen
 def _candidates(root: Root, search: Search, runs: Sequence[Running]) -> list[_Candidate]:
     found: list[_Candidate] = []
     for prefix, why in search.found.items():
+        if not search.places.enter(prefix):
+            continue
         on_it = tuple(run for run in runs if run.root is None and run.prefix == prefix)
         for layout in layouts(root, prefix, "process" if why == ["process"] else None):
             found.append(_candidate(root, layout, tuple(why), on_it, None))
@@ -152,9 +169,16 @@ def _candidate(
 
 
 def read_environment(
-    candidate: _Candidate, binaries: Binaries, library_path: tuple[str, ...]
+    candidate: _Candidate, binaries: Binaries, library_path: tuple[str, ...], dead: frozenset[str] = frozenset()
 ) -> PythonEnvironment:
-    """Read one environment's packages, torch, libraries and what the loader would do."""
+    """Read one environment's packages, torch, libraries and what the loader would do.
+
+    Args:
+        candidate: The environment.
+        binaries: Scans of compiled files, shared by all.
+        library_path: This user's ``LD_LIBRARY_PATH``; a running process's own counts before it.
+        dead: Folders that must not be touched.
+    """
     root, layout = candidate.root, candidate.layout
     folders = list(layout.site_packages)
     for folder in layout.site_packages:
@@ -173,7 +197,8 @@ def read_environment(
         torch = Unavailable(f"torch {recorded or ''} is recorded as installed, but its files are not there")
     used = next((run.library_path for run in candidate.runs if run.library_path is not None), library_path)
     cuda = torch.cuda if isinstance(torch, TorchBuild) and isinstance(torch.cuda, str) else None
-    loads = loader_choices(Loader(root, used), layout.rpath, path, cuda, compiled, libraries)
+    loader = Loader(root, [folder for folder in used if folder not in dead])
+    loads = loader_choices(loader, layout.rpath, path, cuda, compiled, libraries)
     return msgspec.structs.replace(
         candidate.placeholder(),
         package_count=installed.total,

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.cuda_libraries import CudaLibrary
@@ -13,6 +13,7 @@ from gpudoctor.probes.cuda_names import is_cuda, version_of
 from gpudoctor.probes.driver_libraries import folders_of
 from gpudoctor.probes.env_binaries import libraries_in
 from gpudoctor.probes.loader import DEFAULT_FOLDERS, read_cache
+from gpudoctor.probes.places import Places
 from gpudoctor.probes.regular_file import folders_in, names_in, read_text, real_path
 from gpudoctor.probes.reporter import Reporter
 from gpudoctor.probes.root import Root
@@ -39,7 +40,10 @@ def probe(out: Reporter, root: Root) -> None:
     """Fill ``toolkits``. Folders of ``LD_LIBRARY_PATH`` and compilers can hang: each is an item of its own."""
     environment: Mapping[str, str] = os.environ if root.live else {}
     there = Unavailable("another machine's variables are not here", "not-applicable")
-    nvcc = nvcc_on_path(root, environment) if root.live else None
+    places = Places(out, root)
+    on_path = [folder for folder in environment.get("PATH", "").split(":")[:100] if folder.startswith("/")]
+    # One by one: each is announced right before it is touched.
+    nvcc = nvcc_on_path(folder for folder in on_path if places.enter(folder))
     variables = [environment.get(name) for name in ("CUDA_HOME", "CUDA_PATH")]
     home = next((value for value in variables if value), None)
     found = read_toolkits(root, nvcc, home, environment.get("CONDA_PREFIX"))
@@ -69,11 +73,11 @@ def probe(out: Reporter, root: Root) -> None:
             out.append("toolkits", "compilers", read_compiler(root, name, path))
 
 
-def nvcc_on_path(root: Root, environment: Mapping[str, str]) -> str | None:
-    """Return the compiler that ``nvcc`` starts for this user, None when there is none on PATH."""
-    for folder in environment.get("PATH", "").split(":")[:100]:
+def nvcc_on_path(folders: Iterable[str]) -> str | None:
+    """Return the compiler that ``nvcc`` starts for this user, None when it is in no folder of PATH."""
+    for folder in folders:
         path = f"{folder}/nvcc"
-        if folder.startswith("/") and os.path.isfile(path) and os.access(path, os.X_OK):
+        if os.path.isfile(path) and os.access(path, os.X_OK):
             return path
     return None
 

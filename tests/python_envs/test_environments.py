@@ -235,7 +235,7 @@ def test_an_environment_that_hangs_costs_only_itself(root: Root, home: Path, mak
 def test_a_home_that_hangs_costs_only_itself(root: Root, tmp_path: Path, home: Path, make: Any, said: Any) -> None:
     make.venv(home / "venv")
     make.venv(tmp_path / "opt/vllm")
-    lines = said(python_envs, root, ("environments in /home/kim",))
+    lines = said(python_envs, root, ("what is in /home/kim",))
     items = [line for line in lines if "start" in line and line["section"] == "python_envs"]
     assert items, "places are announced before they are touched"
     assert [line["append"]["path"] for line in lines if line.get("field") == "environments" and "append" in line] == [

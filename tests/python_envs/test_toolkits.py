@@ -69,13 +69,13 @@ def test_nvcc_on_path_belongs_to_its_toolkit(tmp_path: Path, make: Any) -> None:
     make.write(tmp_path / "cuda-12.4/bin/nvcc").chmod(0o755)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/nvcc").symlink_to(tmp_path / "cuda-12.4/bin/nvcc")
-    root, variables = Root(), {"PATH": f"relative:{tmp_path / 'bin'}:/usr/bin"}
-    nvcc = toolkits.nvcc_on_path(root, variables)
+    root = Root()
+    nvcc = toolkits.nvcc_on_path(["/gone", str(tmp_path / "bin"), "/usr/bin"])
     assert nvcc == str(tmp_path / "bin/nvcc")
     found = toolkits.read_toolkits(root, nvcc, None, None)
     assert [(each.version, each.nvcc_on_path) for each in found if each.path.startswith(str(tmp_path))] == [
         ("12.4", True)]
-    assert toolkits.nvcc_on_path(root, {"PATH": ""}) is None
+    assert toolkits.nvcc_on_path([]) is None
 
 
 def test_compat_libraries_and_how_they_are_reached(root: Root, tmp_path: Path, make: Any, make_elf: Any) -> None:
