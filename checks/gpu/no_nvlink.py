@@ -16,12 +16,15 @@ prefer pipeline parallel, or one model per GPU. Cards with a bridge connector ne
 
 from collections.abc import Iterator, Sequence
 
-from gpudoctor.checking import Finding, Target, check, known, noted, passed, saw, skipped, step
+from gpudoctor.checking import Finding, Target, check, known, need, noted, passed, saw, skipped, step
 from gpudoctor.checking.cards import active_links, link_form, linked
+from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Gpu, Gpus
 
 SOURCE = "nvmlDeviceGetNvLinkState"
 SLOW_LANES, SLOW_GENERATION = 8, 3
+#: Nobody looked, as against a card that has none.
+_UNSEEN = ("not-recorded", "not-asked")
 
 
 @check()
@@ -53,6 +56,8 @@ def no_nvlink(gpus: Gpus, target: Target) -> Iterator[Finding]:
     elif all(link_form(gpu) == "none" for gpu in chosen):
         yield noted("host", "no NVLink exists on {names}: GPUs {numbers} exchange data over PCIe ({paths})",
                     names=names, numbers=numbers, paths=paths, evidence=seen, fix=advice)
+    elif all(isinstance(gpu.nvlinks, Unavailable) and gpu.nvlinks.kind in _UNSEEN for gpu in chosen):
+        need(chosen[0].nvlinks)
     elif any(link_form(gpu) == "bridge" for gpu in chosen):
         yield noted("host", "no NVLink bridge is active on {names}: GPUs {numbers} exchange data over PCIe ({paths})",
                     names=names, numbers=numbers, paths=paths, evidence=seen, fix=advice)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("gpudoctor.cli.check", "Judge this machine, or a recorded one: ready for language models or not?"),
     "fit": ("gpudoctor.cli.fit", "Say whether a model fits before it is pulled or launched, and what does."),
+    "diagnose": ("gpudoctor.cli.diagnose", "Name the cause of a trouble, from whatever you paste: logs, reports."),
     "compat": ("gpudoctor.cli.compat", "Say whether a release runs here, which one would, and how to install it."),
     "matrices": ("gpudoctor.cli.matrices", "Show what the tables of versions know, their age and their sources."),
     "explain": ("gpudoctor.cli.explain", "Print the manual of a check, or of the exit codes."),

@@ -1,6 +1,8 @@
 """The Snapshot: every fact about one machine at one moment, and its JSON form."""
 
+import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +21,7 @@ from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.network import FabricPorts, Processes
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.python_envs import PythonEnvs
+from gpudoctor.facts.signatures import Signatures
 from gpudoctor.facts.storage import DiskHealth, Storage
 from gpudoctor.facts.toolkits import Toolkits
 
@@ -26,7 +29,9 @@ SCHEMA: Literal["gpudoctor.snapshot/1"] = "gpudoctor.snapshot/1"
 
 #: A 16-GPU server's snapshot takes about 100 kB; anything near this bound is not one.
 MAX_FILE_BYTES = 32 * 1024 * 1024
+_NO_PLAIN_TEXT = re.compile(r"[^\x00-\x7e]")
 _NOT_ASKED = Unavailable("only read with --deep", "not-asked")
+_NO_LOG = Unavailable("logs are read by gpudoctor diagnose", "not-asked")
 
 
 class ProbeRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +76,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     python_envs: PythonEnvs | Unavailable = NOT_RECORDED
     engines: Engines | Unavailable = NOT_RECORDED
     cuda: Cuda | Unavailable = _NOT_ASKED
+    signatures: Signatures | Unavailable = _NO_LOG
 
 
 def section_types() -> dict[str, type[Section]]:
@@ -91,7 +97,7 @@ def decode(data: bytes, name: str) -> Snapshot:
     """Read a snapshot's JSON. Unknown fields are tolerated; a wrong type is refused with its path."""
     try:
         raw: Any = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SnapshotError(f"{name}: not JSON, or cut short: {error}") from None
     schema = raw.get("schema") if isinstance(raw, dict) else None
     if not isinstance(schema, str) or not schema.startswith("gpudoctor.snapshot/"):
@@ -110,8 +116,17 @@ def decode(data: bytes, name: str) -> Snapshot:
 
 
 def encode(snapshot: Snapshot) -> bytes:
-    """Return the snapshot as indented JSON with a final newline."""
-    return msgspec.json.format(msgspec.json.encode(snapshot), indent=1) + b"\n"
+    """Return the snapshot as indented JSON with a final newline.
+
+    It is ASCII: names of GPUs, processes and files are others' words, and the record is shown on screens.
+    """
+    text = msgspec.json.format(msgspec.json.encode(snapshot), indent=1).decode("utf-8")
+    return _NO_PLAIN_TEXT.sub(_escaped, text).encode() + b"\n"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    # json leaves DEL as it is.
+    return "\\u007f" if found[0] == "\x7f" else json.dumps(found[0])[1:-1]
 
 
 def read_snapshot(path: Path) -> Snapshot:

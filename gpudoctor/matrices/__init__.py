@@ -19,5 +19,6 @@ TABLES = {
     "cudnn": "cuDNN",
     "containers": "Docker, Compose and the NVIDIA Container Toolkit",
     "images": "Container images",
+    "signatures": "Log lines whose meaning is known",
 }
 """Every table by file name, and what it is about."""

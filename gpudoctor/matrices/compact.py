@@ -4,7 +4,7 @@ import msgspec
 
 from gpudoctor.matrices.table import FOLDER, read_toml
 
-COMPACT = ("cuda_driver", "gpus", "ollama", "pytorch", "vllm")
+COMPACT = ("cuda_driver", "gpus", "ollama", "pytorch", "signatures", "vllm")
 """The tables whose TOML takes more than 3 ms to parse."""
 
 

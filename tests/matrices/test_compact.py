@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from gpudoctor.matrices import compact, cuda_driver, gpus, ollama, pytorch, vllm
+from gpudoctor.matrices import compact, cuda_driver, gpus, ollama, pytorch, signatures, vllm
 from gpudoctor.matrices.table import FOLDER, Table, read_toml
 
 TABLES: dict[str, Table] = {
@@ -11,6 +11,7 @@ TABLES: dict[str, Table] = {
     "gpus": gpus.table(),
     "ollama": ollama.table(),
     "pytorch": pytorch.table(),
+    "signatures": signatures.table(),
     "vllm": vllm.table(),
 }
 

@@ -1,0 +1,1 @@
+"""What containers can and cannot see of the GPUs."""

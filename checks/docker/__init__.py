@@ -1,0 +1,1 @@
+"""Docker and the NVIDIA Container Toolkit."""

@@ -1,0 +1,1 @@
+"""Engines at work: what their logs say."""

@@ -1,0 +1,97 @@
+"""Judging a paste: what the checks find in its facts, and what its log lines prove, ranked by what tells most."""
+
+from collections.abc import Collection, Iterable, Sequence
+
+import msgspec
+
+from gpudoctor.checking.causes import EXPLAINS, link
+from gpudoctor.checking.finding import Result, skipped
+from gpudoctor.checking.log_findings import told, weight
+from gpudoctor.checking.registry import Check
+from gpudoctor.facts.signatures import NOT_PASTED, Signatures
+from gpudoctor.facts.snapshot import Snapshot
+
+#: What the causes of ``check`` leave open because only logs show it. Read after them.
+EXPLAINS_IN_LOGS: dict[str, tuple[str, ...]] = {
+    "docker.confined": ("docker.no-gpu-path", "docker.gpu-path-missing", "docker.cdi-stale", "driver.nvml-unusable"),
+    "docker.restart-pending": ("docker.no-gpu-path", "docker.gpu-path-missing"),
+    "docker.no-gpu-path": ("container.gpu-invisible", "serving.offload-partial"),
+    "docker.gpu-path-missing": ("container.gpu-invisible",),
+    "container.gpu-lost": ("driver.nvml-unusable", "serving.offload-partial", "env.visible-devices",
+                           "serving.unreachable", "driver.not-loaded"),
+    "container.gpu-invisible": ("serving.offload-partial", "env.visible-devices"),
+    "container.shm-too-small": ("serving.nccl-failed", "gpu.p2p-broken", "host.disk-short"),
+    "driver.library-mismatch": ("container.gpu-lost", "serving.offload-partial"),
+    "driver.not-loaded": ("serving.offload-partial", "env.visible-devices"),
+    "gpu.not-responding": ("container.gpu-lost", "driver.not-loaded", "driver.uvm-broken"),
+    "gpu.fabric-manager-missing": ("env.visible-devices", "serving.nccl-failed"),
+    "gpu.p2p-broken": ("serving.nccl-failed",),
+    "engine.driver-too-old": ("serving.offload-partial",),
+    "engine.gpu-unsupported": ("serving.offload-partial",),
+    "host.oom-kills": ("serving.load-failed", "serving.nccl-failed"),
+    "host.ram-short": ("serving.load-failed", "host.oom-kills"),
+    "serving.offload-partial": ("serving.slow",),
+    "torch.cpu-only": ("env.visible-devices", "serving.load-failed"),
+    "env.visible-devices": ("serving.load-failed",),
+    "serving.kv-short": ("serving.load-failed",),
+    "serving.out-of-memory": ("serving.load-failed",),
+}  # fmt: skip
+
+
+def with_log(results: Sequence[Result], checks: Iterable[Check], facts: Snapshot, ids: Collection[str]) -> list[Result]:
+    """Return the results with what the log proves, the best proved first.
+
+    Args:
+        results: What the checks said of the facts.
+        checks: All checks; those that ask for the log have judged it themselves.
+        facts: The paste.
+        ids: The checks that were chosen. What a log proves under an id that no check has is told all the same.
+    """
+    log = facts.signatures
+    if not isinstance(log, Signatures):
+        return list(results)
+    checks = tuple(checks)
+    known_ids = {each.id for each in checks}
+    themselves = {each.id for each in checks if "signatures" in each.wants}
+    found: list[Result] = []
+    replaced: set[int] = set()
+    for check in dict.fromkeys(match.check for match in log.matches):
+        if check in known_ids and check not in ids:
+            continue
+        own = [number for number, result in enumerate(results) if result.id == check and not _by_piece(result)]
+        for finding in told(log, check, facts):
+            seen = [number for number in own if results[number].status in ("fail", "warn")]
+            strong = [n for n in seen if results[n].status == "fail" or finding.status != "fail"]
+            known = strong[0] if strong and check not in themselves else None
+            if known is not None:
+                # The facts say it too, and about what; the log is more evidence.
+                both = results[known].finding
+                merged = msgspec.structs.replace(both, evidence=(*both.evidence, *finding.evidence))
+                found.append(msgspec.structs.replace(results[known], finding=merged))
+                replaced.add(known)
+            else:
+                found.append(Result(id=check, finding=finding))
+            gone = own if check in themselves else [n for n in own if results[n].status not in ("fail", "warn")]
+            replaced.update(gone)
+    merged_results = [*found, *(_silent(result) for number, result in enumerate(results) if number not in replaced)]
+    return sorted(merged_results, key=lambda result: -weight(log, result.id))
+
+
+def _by_piece(result: Result) -> bool:
+    return result.subject.startswith("file:")
+
+
+def _silent(result: Result) -> Result:
+    """A section that nobody pasted is nothing that could not be read."""
+    finding = result.finding
+    if result.status != "unknown" or finding.params.get("reason") != NOT_PASTED.reason:
+        return result
+    return msgspec.structs.replace(result, finding=skipped(finding.subject, finding.message, reason=NOT_PASTED.reason))
+
+
+def ranked(results: Sequence[Result]) -> tuple[Result, ...]:
+    """Return judged results with the causes that only logs show, best proved first within one status."""
+    graph = {**EXPLAINS}
+    for cause, symptoms in EXPLAINS_IN_LOGS.items():
+        graph[cause] = (*graph.get(cause, ()), *symptoms)
+    return tuple(link(results, graph))

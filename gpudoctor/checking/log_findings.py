@@ -1,0 +1,65 @@
+"""Findings that a log proves by itself: the matches of known lines, put into the words of their check."""
+
+from collections.abc import Iterator, Mapping
+
+from gpudoctor.checking.finding import Finding, Location, Step, Value, saw, skipped
+from gpudoctor.checking.log_remedies import remedy
+from gpudoctor.facts.signatures import LogMatch, Signatures
+from gpudoctor.facts.snapshot import Snapshot
+from gpudoctor.matrices import signatures as table
+
+_MOST_LINES = 5
+
+
+def told(log: Signatures, check: str, facts: Snapshot | None = None) -> Iterator[Finding]:
+    """Yield the one finding that the log proves for a check, none when it proves nothing.
+
+    The weightiest line gives the words; the others are evidence beside it.
+    """
+    matches = log.of(check)
+    if not matches or check not in table.verdicts():
+        return
+    verdict = table.verdicts()[check]
+    first = matches[0]
+    signature = table.by_key().get(first.signature)
+    values: dict[str, Value] = {name: value for match in reversed(matches) for name, value in match.values.items()}
+    own = signature.message if signature is not None and signature.message else None
+    ways = tuple(Step(way.text, way.command, way.risk) for way in verdict.fix)
+    yield Finding(
+        status=(signature.status if signature is not None else None) or verdict.status,
+        subject="host",
+        message=own or verdict.message,
+        params=values,
+        evidence=tuple(
+            saw(_place(match), match.text, match.file) for match in matches[:_MOST_LINES]
+        ),
+        fix=(*(remedy(verdict.remedy, values, log, facts) if verdict.remedy else ()), *ways),
+        location=Location(first.file, first.line),
+        links=links(matches),
+    )
+
+
+def _place(match: LogMatch) -> str:
+    return f"line {match.line}" + (f" and {match.count - 1} more" if match.count > 1 else "")
+
+
+def weight(log: Signatures, check: str) -> int:
+    """Return how much the log tells for a check: the best line, and a little for every other."""
+    known = table.by_key()
+    weights = [known[match.signature].weight for match in log.of(check) if match.signature in known]
+    return max(weights, default=0) + len(weights) - 1 if weights else 0
+
+
+def links(matches: tuple[LogMatch, ...]) -> tuple[str, ...]:
+    """Return where the meaning of these lines is written."""
+    known: Mapping[str, table.Signature] = table.by_key()
+    keys = (known[match.signature].source for match in matches if match.signature in known)
+    return tuple(dict.fromkeys(table.table().source(key).url for key in keys))
+
+
+def judge_log(log: Signatures, check: str) -> Iterator[Finding]:
+    """Yield what the log proves for a check that only logs can prove, or that no line says so."""
+    found = tuple(told(log, check))
+    yield from found
+    if not found:
+        yield skipped("host", "no line of what you pasted says so")

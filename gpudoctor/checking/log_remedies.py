@@ -1,0 +1,180 @@
+"""Ways out of what logs tell, with figures computed from the log and for this machine."""
+
+import math
+from collections.abc import Callable, Mapping
+
+from gpudoctor.checking.finding import Step, Value, step
+from gpudoctor.checking.remedies import boot_option, install_driver, reboot, rebuild_initramfs
+from gpudoctor.facts.base import Unavailable
+from gpudoctor.facts.gpus import Gpus
+from gpudoctor.facts.host import Host
+from gpudoctor.facts.python_envs import PythonEnvs, TorchBuild
+from gpudoctor.facts.signatures import Signatures
+from gpudoctor.facts.snapshot import Snapshot
+from gpudoctor.matrices import cuda_driver
+
+Values = Mapping[str, Value]
+_Remedy = Callable[[Values, Signatures, Snapshot], tuple[Step, ...]]
+
+
+def remedy(name: str, values: Values, log: Signatures, facts: Snapshot | None) -> tuple[Step, ...]:
+    """Return the steps of a named way out, () for a name that is not known."""
+    found = REMEDIES.get(name)
+    return found(values, log, facts or Snapshot()) if found is not None else ()
+
+
+def _number(text: object) -> float | None:
+    try:
+        number = float(str(text))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number > 0 else None
+
+
+def _host(facts: Snapshot) -> Host | Unavailable:
+    return facts.host
+
+
+def _wanted_cuda(values: Values, log: Signatures, facts: Snapshot) -> str | None:
+    """The CUDA that something here was built for: what the log says, the image, or the pasted PyTorch."""
+    for text in (values.get("cuda"), log.stated.get("image cuda")):
+        if text and _number(text):
+            return str(text)
+    if isinstance(facts.python_envs, PythonEnvs):
+        for each in facts.python_envs.environments:
+            if isinstance(each.torch, TorchBuild) and isinstance(each.torch.cuda, str):
+                return each.torch.cuda
+    return None
+
+
+def _driver_for_cuda(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step, ...]:
+    cuda = _wanted_cuda(values, log, facts)
+    floor = cuda_driver.floor_for_cuda(int(cuda.split(".")[0])) if cuda else None
+    here = facts.gpus.driver_version if isinstance(facts.gpus, Gpus) else None
+    if cuda is None or floor is None:
+        return (step("Install a newer driver.", None), *install_driver(_host(facts))[-1:])
+    install = install_driver(_host(facts))[-1:]
+    major, lowest = cuda.split(".")[0], floor.min_driver
+    if isinstance(here, str):
+        return (
+            step("The driver is {driver}. Any program of CUDA {major} needs at least {floor}; for all of CUDA {cuda} "
+                 "take the newest branch.", driver=here, floor=lowest, cuda=cuda, major=major),
+            *install,
+        )  # fmt: skip
+    return (
+        step("Any program of CUDA {major} needs at least driver {floor}; for all of CUDA {cuda} take the newest "
+             "branch.", floor=lowest, cuda=cuda, major=major),
+        *install,
+    )  # fmt: skip
+
+
+def _tensor_parallel(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step, ...]:
+    heads = _number(values.get("heads") or log.stated.get("heads"))
+    asked = _number(values.get("parallel") or log.stated.get("tensor parallel"))
+    if heads is None or heads > 4096:
+        return (step("Choose a tensor-parallel size that divides the attention heads: mostly 1, 2, 4 or 8.",
+                     "vllm serve MODEL --tensor-parallel-size 2"),)  # fmt: skip
+    limit = int(asked) if asked else 16
+    fitting = tuple(n for n in range(1, min(limit, 64) + 1) if int(heads) % n == 0)
+    best = fitting[-1] if fitting else 1
+    return (
+        step("Sizes that divide {heads} heads here: {sizes}.", "vllm serve MODEL --tensor-parallel-size {best}",
+             heads=int(heads), sizes=fitting, best=best),
+        step("To use the other GPUs too, split the layers: pipeline parallelism asks nothing of the heads.",
+             "vllm serve MODEL --tensor-parallel-size {best} --pipeline-parallel-size 2", best=best),
+    )  # fmt: skip
+
+
+def _shm_size(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step, ...]:
+    several = len(facts.gpus.gpus) if isinstance(facts.gpus, Gpus) else 0
+    gib = max(4, 2 * several, 2 * int(_number(log.stated.get("tensor parallel")) or 0))
+    return (
+        step("Give the container the host's shared memory, or {gib} GiB of its own; Docker's default is 64 MiB.",
+             "docker run --ipc=host IMAGE   # or: --shm-size={gib}g", risk="recreates the container", gib=min(gib, 64)),
+        step("In Compose: ipc: host, or shm_size: {gib}gb in the service.", gib=min(gib, 64)),
+    )  # fmt: skip
+
+
+def _utilization(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step, ...]:
+    free = _number(values.get("free") or log.stated.get("gpu free gib"))
+    total = _number(values.get("total") or log.stated.get("gpu total gib"))
+    if free is None or total is None or free > total:
+        return (step("Stop the other program, or lower the engine's share of the GPU.",
+                     "vllm serve MODEL --gpu-memory-utilization 0.8"),)  # fmt: skip
+    share = max(0.05, math.floor((free - 0.1) / total * 100) / 100)
+    return (
+        step("Stop the other program, or take at most {share} of the GPU: {free} of {total} GiB are free.",
+             "vllm serve MODEL --gpu-memory-utilization {share}", share=f"{share:.2f}", free=f"{free:g}",
+             total=f"{total:g}"),
+    )  # fmt: skip
+
+
+def _kv_length(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step, ...]:
+    tokens, length = _number(values.get("tokens")), _number(values.get("length"))
+    needed, free = _number(values.get("needed")), _number(values.get("free"))
+    if tokens is None and length and needed and free:
+        tokens = length * free / needed
+    more = step("Or leave the KV cache more: a larger share of the GPU, half its size with FP8, more GPUs, fewer CUDA "
+                "graphs.", "vllm serve MODEL --gpu-memory-utilization 0.95 --kv-cache-dtype fp8 --enforce-eager")
+    if tokens is None:
+        return (step("Shorten the longest sequence.", "vllm serve MODEL --max-model-len 8192"), more)
+    fits = int(tokens) // 16 * 16
+    return (step("At most {tokens} tokens fit: shorten the longest sequence.",
+                 "vllm serve MODEL --max-model-len {tokens}", tokens=fits), more)  # fmt: skip
+
+
+def _less_memory(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step, ...]:
+    ask = step("See what fits on these GPUs before the next start.", "gpudoctor fit MODEL --context max")
+    if "engine:llama" in log.context:
+        return (
+            step("Ask for less context, a smaller KV cache, or fewer requests at once.",
+                 "OLLAMA_CONTEXT_LENGTH=8192 OLLAMA_FLASH_ATTENTION=1 OLLAMA_KV_CACHE_TYPE=q8_0 OLLAMA_NUM_PARALLEL=1"),
+            ask,
+        )  # fmt: skip
+    return (
+        step("Ask for less: a shorter longest sequence, fewer sequences at once, no CUDA graphs.",
+             "vllm serve MODEL --max-model-len 8192 --max-num-seqs 16 --enforce-eager"),
+        step("While the engine starts: lower its share, which leaves more for what lies outside of it.",
+             "vllm serve MODEL --gpu-memory-utilization 0.85"),
+        ask,
+    )  # fmt: skip
+
+
+def _offload(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step, ...]:
+    if values.get("done"):
+        return (
+            step("Make room: less context, a smaller KV cache or a smaller quantization; see what fits.",
+                 "gpudoctor fit MODEL --engine ollama"),
+        )  # fmt: skip
+    return (
+        step("See whether the engine finds the GPU at all: its log says so right after the start.",
+             "journalctl -u ollama -b --no-pager | grep -iE 'inference compute|gpu|cuda|driver'"),
+        step("In a container see whether the GPU is there.", "docker exec CONTAINER nvidia-smi"),
+        step("Paste that, too: it tells a driver that is too old from a container without a GPU."),
+    )  # fmt: skip
+
+
+def _context(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step, ...]:
+    if "engine:llama" in log.context:
+        return (step("Raise it to what the model and the GPUs hold.", "OLLAMA_CONTEXT_LENGTH=32768 ollama serve"),
+                step("See what that is.", "gpudoctor fit MODEL --engine ollama --context max"))  # fmt: skip
+    return (step("Raise it to what the model and the GPUs hold, or send shorter requests.",
+                 "vllm serve MODEL --max-model-len 32768"),
+            step("See what that is.", "gpudoctor fit MODEL --context max"))  # fmt: skip
+
+
+#: Name in the table -> the function that computes it.
+REMEDIES: dict[str, _Remedy] = {
+    "driver-for-cuda": _driver_for_cuda,
+    "tensor-parallel": _tensor_parallel,
+    "shm-size": _shm_size,
+    "utilization": _utilization,
+    "kv-length": _kv_length,
+    "less-memory": _less_memory,
+    "offload": _offload,
+    "context": _context,
+    "reboot": lambda values, log, facts: (reboot(facts.host),),
+    "install-driver": lambda values, log, facts: install_driver(facts.host),
+    "rebuild-initramfs": lambda values, log, facts: rebuild_initramfs(facts.host),
+    "iommu-pt": lambda values, log, facts: boot_option(facts.host, "iommu=pt"),
+}

@@ -1,0 +1,84 @@
+"""``gpudoctor diagnose``: the cause of a trouble, from whatever was pasted."""
+
+import datetime
+import time
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from gpudoctor.cli.failure import Failure
+
+
+def diagnose(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Logs, reports and notes; - is what is pasted or piped in.")
+    ],
+    for_: Annotated[
+        list[str] | None,
+        typer.Option("--for", metavar="ENGINE", help="What shall run: vllm==0.33.0, ollama, or an image. Repeatable."),
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this id, glob or area.")] = None,
+    skip: Annotated[list[str] | None, typer.Option(metavar="ID", help="Not this id, glob or area.")] = None,
+    fail_on: Annotated[str, typer.Option(metavar="STATUS", help="fail, warn or never.")] = "fail",
+    config: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Thresholds and acceptances.")] = None,
+    no_config: Annotated[bool, typer.Option("--no-config", help="Read no configuration but --config.")] = False,
+    format_: Annotated[str, typer.Option("-f", "--format", metavar="NAME", help="console or json.")] = "console",
+    json: Annotated[bool, typer.Option("--json", help="Same as --format json.")] = False,
+    output: Annotated[
+        list[str] | None, typer.Option("-o", "--output", metavar="[FORMAT=]FILE", help="Also write it there.")
+    ] = None,
+    color: Annotated[str, typer.Option(metavar="WHEN", help="auto, always or never.")] = "auto",
+    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Passes and evidence; -vv: timings.")] = 0,
+    quiet: Annotated[int, typer.Option("-q", "--quiet", count=True, help="Findings only; -qq: exit code only.")] = 0,
+) -> int:
+    """Name the cause and the remedy, from logs, environment reports and notes of this or any machine.
+
+    It reads the files and nothing else. Examples: gpudoctor diagnose vllm.log collect_env.txt;
+    dmesg | gpudoctor diagnose - ; gpudoctor diagnose paste.txt --json
+    """
+    started = time.perf_counter()
+    from gpudoctor.checking.diagnosis import ranked, with_log
+    from gpudoctor.checking.finding import Result, skipped
+    from gpudoctor.checking.run import run_checks
+    from gpudoctor.checking.target import Target, parse_engine
+    from gpudoctor.checking.verdict import judge
+    from gpudoctor.cli.check import load_configuration, select_checks
+    from gpudoctor.cli.outputs import parse_outputs, write_outputs
+    from gpudoctor.evidence.paste import Paste
+    from gpudoctor.facts.host import Host
+    from gpudoctor.reports.report import make_report
+
+    outputs = parse_outputs(format_, json, output or [])
+    for flag, value, allowed in (
+        ("--fail-on", fail_on, ("fail", "warn", "never")),
+        ("--color", color, ("auto", "always", "never")),
+    ):
+        if value not in allowed:
+            raise Failure(f"{value!r} is none of {', '.join(allowed)}", flag)
+    try:
+        target = Target(engines=tuple(parse_engine(text) for text in for_ or []))
+    except ValueError as error:
+        raise Failure(str(error), "--for", "for example vllm==0.33.0, ollama, or vllm/vllm-openai:v0.33.0") from None
+    policy = load_configuration(config or [], no_config)
+    catalogue, selection = select_checks(only or [], skip or [], [])
+    when = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    paste = Paste()
+    for name in dict.fromkeys(files):
+        paste.read(name)
+    if paste.pieces and all(piece.problem for piece in paste.pieces):
+        first = paste.pieces[0]
+        raise Failure(str(first.problem), first.file, "name text files: logs, reports, notes")
+    facts = paste.snapshot()
+    results = run_checks(selection.chosen, facts, target, policy)
+    results = with_log(results, catalogue.checks, facts, {each.id for each in selection.chosen})
+    results += [Result(id=c.id, finding=skipped("host", "left out with --skip")) for c in selection.left_out]
+    results += catalogue.broken
+    required = [each.id for each in selection.chosen if each.gatekeeper_of == "signatures"]
+    judgement = judge(results, policy=policy, gatekeepers={}, required=required, fail_on=fail_on)  # type: ignore[arg-type]
+    judgement = msgspec.structs.replace(judgement, results=ranked(judgement.results))
+    host = facts.host.hostname if isinstance(facts.host, Host) and isinstance(facts.host.hostname, str) else "unknown"
+    report = make_report(judgement, started=when, duration_s=time.perf_counter() - started, host=host)
+    write_outputs(outputs, report, facts, color=color, verbose=verbose, quiet=quiet)
+    return judgement.exit_code

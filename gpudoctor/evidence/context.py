@@ -1,0 +1,49 @@
+"""What a paste is about: words that decide how an ambiguous message is meant."""
+
+import re
+
+from gpudoctor.evidence.assemble import is_nothing
+from gpudoctor.evidence.statements import Statements
+
+#: Context -> words in lower case, any of which anywhere in the paste tells it.
+WORDS: dict[str, tuple[str, ...]] = {
+    "wsl": ("wsl2", "wsl1", "/usr/lib/wsl", "microsoft-standard", "(wsl)", " wsl "),
+    "container": ("docker", "container", "podman", "kubernetes", "apptainer", "nvidia/cuda:", "vllm-openai"),
+    "snap": ("/var/snap/docker", "/snap/docker", "snap docker", "docker snap", "snap list", "as a snap", "snap.docker"),
+    "engine:llama": ("ollama", "ggml", "llama_model", "llama.cpp", "llama-server", "llama_context", "llama_kv"),
+    "engine:vllm": ("vllm",),
+    "engine:sglang": ("sglang",),
+    "engine:rocm": ("rocm", "amdgpu", "hip error", "/dev/kfd", "rccl"),
+    "nvidia": ("nvidia", "geforce", "quadro", "nvrm"),
+    "secure-boot-on": ("secureboot enabled", "secure boot enabled", "secure boot: enabled"),
+    "mig": ("mig-gpu-", "mig 1g", "mig 2g", "mig 3g", "mig 4g", "mig 7g", "(uuid: mig-"),
+    "has-torch": ("torch",),
+    "no-gpu-answers": ("no devices were found", "rminitadapter", "couldn't communicate with the nvidia driver"),
+    "toolkit-installed": ("nvidia-container-toolkit is already", "nvidia-ctk version", "container toolkit cli version"),
+    "daemon-not-restarted": ("not restarted", "without restart", "before restarting", "forgot to restart"),
+}  # fmt: skip
+
+
+def of_statements(stated: Statements) -> set[str]:
+    """Return the contexts that the paste states as facts."""
+    told = stated.told
+    found: set[str] = set()
+    if "secure boot" in told and re.search(r"\b(?:on|enabled|yes|true)\b", told["secure boot"].lower()):
+        found.add("secure-boot-on")
+    if "wsl" in told or "wsl" in f"{told.get('platform', '')} {told.get('os', '')} {told.get('driver', '')}".lower():
+        found.add("wsl")
+    if "mig" in told and not re.search(r"\b(?:off|disabled|no|n/a|false)\b", told["mig"].lower()):
+        found.add("mig")
+    if any(" MIG " in facts.get("name", "") for facts in stated.gpus.values()):
+        found.add("mig")
+    if "toolkit" in told and is_nothing(told["toolkit"]):
+        found.add("no-toolkit")
+    torch = told.get("torch") or stated.packages.get("torch") or ""
+    no_cuda = "torch cuda" in told and is_nothing(told["torch cuda"]) and is_nothing(told.get("torch hip", ""))
+    if torch.endswith("+cpu") or no_cuda:
+        found.add("cpu-torch")
+    if "snap" in f"{told.get('docker', '')} {told.get('docker root', '')}".lower():
+        found.add("snap")
+    if "container" in told or "image" in told or "docker flag" in told:
+        found.add("container")
+    return found

@@ -1,0 +1,162 @@
+"""Everything that was pasted, file after file, to one Snapshot."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from gpudoctor.evidence import context as contexts
+from gpudoctor.evidence.assemble import sections
+from gpudoctor.evidence.kernel_log import KernelLogReader
+from gpudoctor.evidence.signatures import Hit, Sieve, SignatureScanner, established, words_of
+from gpudoctor.evidence.source import BadInput, Chunk, chunks
+from gpudoctor.evidence.statements import Statements
+from gpudoctor.facts.base import Unavailable
+from gpudoctor.facts.kernel_log import KernelLog
+from gpudoctor.facts.signatures import NOT_PASTED, LogMatch, Piece, Signatures
+from gpudoctor.facts.snapshot import MAX_FILE_BYTES, Snapshot, SnapshotError, decode, section_types
+
+#: So much of each file is read line by line; beyond it only chunks with a word of STRUCTURE.
+_HEAD_BYTES = 1 << 21
+STRUCTURE = (
+    "nvidia-smi", "nvidia driver version", "pytorch version", "cuda used to build", "gpu models and configuration",
+    "driver version:", "package    ", "cgroup driver", "[pip3]",
+)  # fmt: skip
+_KERNEL = (
+    "nvrm", "xid", "oom-kill", "killed process", "amdgpu", "pcie bus error", "aer:", "kernel:", "nvidia-nvlink",
+    "rminitadapter", "io_page_fault",
+)  # fmt: skip
+_MAX_LINE = 1000
+_JSON_START = (b"{", b"[")
+
+
+class Paste:
+    """Reads files one after another; ``snapshot`` puts together what they said."""
+
+    def __init__(self) -> None:
+        self.pieces: list[Piece] = []
+        self._scanner = SignatureScanner()
+        self._stated = Statements()
+        self._kernel = KernelLogReader()
+        self._kernel_seen: str | None = None
+        self._context: set[str] = set()
+        self._base: Snapshot | None = None
+        self._about = _sieve([(word, name) for name, words in contexts.WORDS.items() for word in words])
+        self._names = list(contexts.WORDS)
+        self._structure = Sieve({word.encode(): [0] for word in STRUCTURE})
+        self._kernel_words = Sieve({word.encode(): [0] for word in _KERNEL})
+
+    def read(self, path: str) -> None:
+        """Read a file, or standard input for ``-``. What is wrong with it becomes a piece with a problem."""
+        try:
+            if path == "-":
+                self.feed(sys.stdin.buffer, "stdin")
+                return
+            place = Path(path)
+            if place.is_dir():
+                self._problem(path, "is a folder: name the files in it")
+                return
+            with place.open("rb") as file:
+                self.feed(file, place.name)
+        except OSError as error:
+            self._problem(path, error.strerror or str(error))
+
+    def feed(self, file: BinaryIO, name: str) -> None:
+        """Read an open file to its end."""
+        before = len(self.pieces)
+        taken = 0
+        try:
+            for chunk in chunks(file):
+                if taken == 0 and chunk.data[:1] in _JSON_START and self._own_document(chunk, file, name):
+                    return
+                self._take(chunk, name, taken)
+                taken += len(chunk.data)
+        except BadInput as error:
+            self._problem(name, str(error))
+        if len(self.pieces) == before and taken:
+            self.pieces.append(Piece(file=name, kind="text"))
+
+    def _own_document(self, chunk: Chunk, file: BinaryIO, name: str) -> bool:
+        """Take a snapshot of gpudoctor itself; False when this is something else."""
+        if b'"gpudoctor.snapshot/' not in chunk.data[:4096]:
+            return False
+        file.seek(0) if file.seekable() else None
+        data = file.read(MAX_FILE_BYTES + 1) if file.seekable() else chunk.data
+        try:
+            self._base = decode(data, name)
+        except SnapshotError as error:
+            self._problem(name, str(error).removeprefix(f"{name}: "))
+            return True
+        self.pieces.append(Piece(file=name, kind="gpudoctor-snapshot"))
+        return True
+
+    def _take(self, chunk: Chunk, name: str, taken: int) -> None:
+        lower, words = chunk.data.lower(), words_of(chunk.data)
+        self._scanner.feed(chunk, lower, words, name)
+        for _, owners in self._about.search(lower, words):
+            self._context.update(self._names[owner] for owner in owners)
+        kernel = any(self._kernel_words.search(lower, words))
+        structure = taken < _HEAD_BYTES or any(self._structure.search(lower, words))
+        if kernel and self._kernel_seen is None:
+            self._kernel_seen = name
+        if not (kernel or structure):
+            return
+        for number, raw in enumerate(chunk.data.split(b"\n"), chunk.line):
+            line = raw[:_MAX_LINE].decode("utf-8", "replace")
+            if kernel:
+                self._kernel.feed(line)
+            if structure:
+                value = self._stated.feed(line, number)
+                if kernel and value is not None:
+                    self._kernel.feed(value)
+
+    def _problem(self, name: str, text: str) -> None:
+        self.pieces.append(Piece(file=name, kind="unreadable", problem=text))
+
+    def snapshot(self) -> Snapshot:
+        """Return what the paste says as facts; every other section is not in what was pasted."""
+        context = frozenset(self._context | contexts.of_statements(self._stated))
+        facts: dict[str, object] = {name: NOT_PASTED for name in section_types()}
+        if self._base is not None:
+            facts |= {name: getattr(self._base, name) for name in facts}
+        for name, section in sections(self._stated, context).items():
+            if isinstance(facts[name], Unavailable):
+                facts[name] = section
+        events = self._kernel.events()
+        if events and self._kernel_seen is not None:
+            facts["kernel_log"] = KernelLog(
+                source=self._kernel_seen, from_boot=False, boots=self._kernel.boots, events=events
+            )
+        hits = established(self._scanner.hits(), context)
+        facts["signatures"] = Signatures(
+            pieces=tuple(self._all_pieces()),
+            matches=tuple(_match(hit) for hit in hits),
+            stated=dict(sorted(self._stated.told.items())),
+            context=tuple(sorted(context)),
+        )
+        recorded = self._base.recorded if self._base is not None else None
+        return msgspec.structs.replace(Snapshot(recorded=recorded), **facts)
+
+    def _all_pieces(self) -> Iterable[Piece]:
+        yield from self.pieces[:512]
+        for kind, line in self._stated.kinds.items():
+            yield Piece(file="paste", kind=kind, line=line)
+
+
+def _sieve(pairs: list[tuple[str, str]]) -> Sieve:
+    names = list(contexts.WORDS)
+    return Sieve({word.encode(): [names.index(name)] for word, name in pairs})
+
+
+def _match(hit: Hit) -> LogMatch:
+    values = dict(hit.values)
+    found = values.get("found", "")
+    if found.isdigit():
+        # cuDriverGetVersion's number: 12040 is 12.4.
+        values["found_cuda"] = f"{int(found) // 1000}.{int(found) % 1000 // 10}"
+    return LogMatch(
+        signature=hit.signature.key, check=hit.signature.check, text=hit.text, file=hit.file, line=hit.line,
+        count=hit.lines, values=values,
+    )  # fmt: skip

@@ -1,0 +1,149 @@
+"""Lines that state a fact: ``key: value`` of environment reports and hand-written notes, tables of tools, packages."""
+
+import re
+
+from gpudoctor.facts.python_envs import COMPANIONS, ENGINES
+
+#: As people and tools write it -> the key under which it is kept. What is not here is left out.
+KEYS: dict[str, str] = {
+    "pytorch version": "torch", "torch version": "torch", "torch": "torch", "pytorch": "torch",
+    "torch.__version__": "torch", "cuda used to build pytorch": "torch cuda", "torch.version.cuda": "torch cuda",
+    "rocm used to build pytorch": "torch hip", "torch.version.hip": "torch hip", "hip": "hip", "rocm": "rocm",
+    "is cuda available": "cuda works", "torch.cuda.is_available()": "cuda works", "os": "os",
+    "operating system": "os", "kernel": "kernel", "kernel version": "kernel", "python platform": "platform",
+    "platform": "platform", "architecture": "architecture", "python version": "python", "python": "python",
+    "cuda runtime version": "toolkit", "cuda toolkit": "toolkit", "nvcc": "toolkit", "nvidia driver version": "driver",
+    "driver version": "driver", "nvidia driver": "driver", "driver": "driver", "gpu driver": "driver",
+    "driver cuda": "driver cuda", "env cuda": "driver cuda", "cuda version": "driver cuda",
+    "cuda umd version": "driver cuda", "kernel module": "module", "nvrm version": "module",
+    "secure boot": "secure boot", "secureboot": "secure boot", "compute capability": "capability",
+    "compute_cap": "capability", "capability": "capability", "gpu": "gpu", "gpus": "gpu", "gpu name": "gpu",
+    "product name": "gpu", "vllm version": "vllm", "vllm": "vllm", "sglang version": "sglang", "sglang": "sglang",
+    "ollama": "ollama", "ollama version": "ollama", "ollama version is": "ollama", "llama.cpp": "llama.cpp",
+    "transformers": "transformers", "transformers version": "transformers", "triton version": "triton",
+    "flashinfer": "flashinfer-python", "nccl": "nccl", "tensor parallel": "tensor parallel",
+    "tensor_parallel_size": "tensor parallel", "tensor parallel size": "tensor parallel", "tp": "tensor parallel",
+    "heads": "heads", "num_attention_heads": "heads", "model": "model", "image": "image",
+    "image requires cuda": "image cuda", "ld_library_path": "ld_library_path",
+    "cuda_visible_devices": "cuda_visible_devices", "nvidia_visible_devices": "nvidia_visible_devices",
+    "mig": "mig", "mig mode": "mig", "container": "container", "container runtime": "container", "docker": "docker",
+    "docker flag": "docker flag", "docker version": "docker", "docker runtimes": "runtimes", "runtimes": "runtimes",
+    "default runtime": "default runtime", "cgroup driver": "cgroup driver", "cgroupdriver": "cgroup driver",
+    "docker root dir": "docker root", "dockerrootdir": "docker root", "server version": "docker", "compose": "compose",
+    "podman": "container", "apptainer": "container", "kubernetes": "container", "runtime": "runtime",
+    "gpu total gib": "gpu total gib", "gpu free gib": "gpu free gib",
+    "gpu memory utilization": "gpu memory utilization", "cpu": "cpu", "model name": "cpu", "glibc": "glibc",
+    "libc version": "glibc", "model dtype": "model dtype", "max model len": "max model len", "shm": "shm",
+    "shm_size": "shm", "iommu": "iommu", "acs": "acs", "topology": "topology", "wsl": "wsl", "wsl version": "wsl",
+    "toolkit": "container toolkit", "nvidia-container-toolkit": "container toolkit", "systemd": "systemd",
+    "in container nvml": "in container nvml", "host nvidia smi": "host nvidia smi",
+}  # fmt: skip
+_LINE = re.compile(r"[\s>*\-#|\"'`]{0,12}([A-Za-z][\w ./()\-]{0,46}?)[\"'*`]{0,3}\s{0,20}[:=]\s{0,8}(\S.{0,400})")
+_GPU = re.compile(r"[\s>*\-]{0,8}GPU (\d{1,3}): (.{1,120}?)(?: \(UUID: (GPU-[\w-]{8,60})\))?\s*$")
+_MIG = re.compile(r"\s{1,8}MIG \S{1,20}\s+Device\s+\d{1,2}: \(UUID: MIG-")
+_SMI_HEAD = re.compile(
+    r"NVIDIA-SMI \S{1,20}\s+(?:Driver|KMD) Version: (\d[\d.]{2,16})(?:\s+CUDA (?:UMD )?Version: (\d{1,2}\.\d{1,2}))?"
+)
+_SMI_GPU = re.compile(
+    r"\|\s{1,6}(\d{1,3})\s{1,4}(\S.{1,60}?)\s+(?:On|Off|N/A|WDDM|TCC)\s*\|\s*([0-9A-Fa-f]{8}:[0-9A-Fa-f:.]{7})"
+)
+_SMI_USE = re.compile(r"\|.{4,60}?\|\s*(\d{1,7})MiB\s*/\s*(\d{1,7})MiB\s*\|")
+_PACKAGE = re.compile(
+    r"[\s>*\-]{0,8}(?:\[(?:pip3?|conda)\]\s{0,4})?([A-Za-z][\w.\-]{1,40})(?:\s{0,4}==\s{0,4}|\s{1,60})(\d[\w.+!\-]{0,40})"
+)
+_PIP_HEAD = re.compile(r"\s*(?:Package\s+Version|# Name\s+Version)")
+_VERSION = re.compile(r"\d{1,4}(?:\.\d{1,5}){0,4}")
+_NAMES = {"pytorch": "torch"}
+_KNOWN = frozenset((*ENGINES, *COMPANIONS))
+MAX_GPUS = 64
+
+
+class Statements:
+    """What the lines of a paste state: the first word on a thing counts."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, str] = {}
+        self.gpus: dict[int, dict[str, str]] = {}
+        self.packages: dict[str, str] = {}
+        self.kinds: dict[str, int] = {}
+        self._listing = False
+        self._row: int | None = None
+
+    def feed(self, line: str, number: int) -> str | None:
+        """Take one line; return the value of a note whose key is unknown, which may be a log line itself."""
+        if _SMI_HEAD.search(line) or (self._row is not None or "|" in line[:4]):
+            self._table(line, number)
+        gpu = _GPU.match(line)
+        if gpu is not None:
+            self._seen("gpu-list", number)
+            self._gpu(int(gpu[1]), name=gpu[2].strip(), uuid=gpu[3] or "")
+            return None
+        if _MIG.match(line):
+            self.told.setdefault("mig", "enabled")
+        if _PIP_HEAD.match(line):
+            self._listing = True
+            return None
+        package = _PACKAGE.match(line)
+        if package is not None and (self._listing or "==" in line[:80] or "[conda]" in line[:12]):
+            self._package(package[1], package[2], number)
+            return None
+        note = _LINE.match(line)
+        return None if note is None else self._note(note[1], note[2], number)
+
+    def _note(self, key: str, value: str, number: int) -> str | None:
+        known = KEYS.get(" ".join(key.lower().split()))
+        value = value.strip().strip("\"'`*,|").strip()
+        if known is None:
+            return value
+        if not value:
+            return None
+        if known in ("torch cuda", "torch hip"):
+            self._seen("collect-env", number)
+        if known == "gpu":
+            self._gpu(len(self.gpus), name=value, uuid="")
+        self.told.setdefault(known, value[:300])
+        self._seen("notes", number)
+        return None
+
+    def _table(self, line: str, number: int) -> None:
+        head = _SMI_HEAD.search(line)
+        if head is not None:
+            self._seen("nvidia-smi", number)
+            self.told.setdefault("driver", head[1])
+            if head[2]:
+                self.told.setdefault("driver cuda", head[2])
+            self._row = -1
+            return
+        if self._row is None:
+            return
+        row = _SMI_GPU.match(line)
+        if row is not None:
+            self._row = int(row[1])
+            self._gpu(self._row, name=row[2].rstrip(". "), uuid="", address=row[3])
+            return
+        use = _SMI_USE.match(line)
+        if use is not None and self._row in self.gpus:
+            self.gpus[self._row].update(used=use[1], total=use[2])
+
+    def _gpu(self, index: int, **facts: str) -> None:
+        if index in self.gpus or len(self.gpus) < MAX_GPUS:
+            kept = self.gpus.setdefault(index, {})
+            for key, value in facts.items():
+                if value:
+                    kept.setdefault(key, value)
+
+    def _package(self, name: str, version: str, number: int) -> None:
+        name = name.lower().replace("_", "-")
+        name = _NAMES.get(name, name)
+        if name in _KNOWN:
+            self.packages.setdefault(name, version)
+            self._seen("packages", number)
+
+    def _seen(self, kind: str, number: int) -> None:
+        self.kinds.setdefault(kind, number)
+
+
+def version_in(text: str) -> str | None:
+    """Return the first version number in a text, None without one."""
+    found = _VERSION.search(text)
+    return found[0] if found else None

@@ -1,0 +1,55 @@
+"""What pasted text says by itself: lines of engines and tools whose meaning is known. Only ``diagnose`` fills it."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from gpudoctor.facts.base import Item, Section, Unavailable
+
+#: What diagnose says of every section that the paste is silent on.
+NOT_PASTED = Unavailable("not in what you pasted", "not-asked")
+
+
+class Piece(Item, frozen=True, kw_only=True):
+    """One recognised part of a paste. ``kind`` is ``collect-env``, ``nvidia-smi``, ``kernel-log``, ``vllm-log``, ...
+
+    ``problem`` is why it could not be read, or not to its end.
+    """
+
+    file: str
+    kind: str
+    line: int = 1
+    problem: str | None = None
+
+
+class LogMatch(Item, frozen=True, kw_only=True):
+    """One kind of line that proves something.
+
+    ``signature`` is its key in the table. ``line`` counts from 1 and is that of the first of ``count`` lines; ``text``
+    is that line, cut. ``values`` are the figures in it.
+    """
+
+    signature: str
+    check: str
+    text: str
+    file: str
+    line: int
+    count: int = 1
+    values: dict[str, str] = {}
+
+
+class Signatures(Section, frozen=True, kw_only=True):
+    """Matches, most telling first, and what the paste states that no other section holds.
+
+    ``stated`` holds only known keys (``tensor parallel``, ``cgroup driver``). ``context`` names what the paste is
+    about: ``wsl``, ``container``, ``engine:ollama``.
+    """
+
+    pieces: Annotated[tuple[Piece, ...], Meta(max_length=1024)] = ()
+    matches: Annotated[tuple[LogMatch, ...], Meta(max_length=1024)] = ()
+    stated: dict[str, str] = {}
+    context: Annotated[tuple[str, ...], Meta(max_length=64)] = ()
+
+    def of(self, check: str) -> tuple[LogMatch, ...]:
+        """The matches that prove this check's problem."""
+        return tuple(each for each in self.matches if each.check == check)

@@ -1,0 +1,97 @@
+"""Log lines whose meaning is known, and what each problem means. Source: `signatures.toml`."""
+
+import re
+from functools import cache, cached_property
+from typing import Literal
+
+import msgspec
+
+from gpudoctor.matrices.table import Table, load
+
+Status = Literal["fail", "warn", "info"]
+
+MAX_LINE_CHARS = 4000
+"""A longer line is cut: patterns are bounded by it."""
+
+
+class Way(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One step of a way out, as a finding's step has it."""
+
+    text: str
+    command: str | None = None
+    risk: str | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a problem means, once per check. `remedy` names a way out that is computed for the machine."""
+
+    check: str
+    status: Status
+    message: str
+    source: str
+    fix: tuple[Way, ...] = ()
+    remedy: str | None = None
+
+
+class Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
+    """One kind of line. `any` are words in lower case, one of which is in the line; `pattern` must match it then.
+
+    `when` and `unless` are what the paste must, or must not, be about. `unless` also takes `proved:<check>`, a
+    problem that a weightier line proves already (`proved:any`), and `text:<pattern>`, what the line must not say.
+    """
+
+    key: str
+    check: str
+    any: tuple[str, ...]
+    weight: int
+    source: str
+    pattern: str | None = None
+    message: str | None = None
+    status: Status | None = None
+    when: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ()
+
+    @cached_property
+    def regex(self) -> "re.Pattern[str] | None":
+        """The compiled pattern, None when the words are enough."""
+        return re.compile(self.pattern, re.IGNORECASE) if self.pattern else None
+
+    @cached_property
+    def not_regex(self) -> "re.Pattern[str] | None":
+        """What the line must not say, None when it may say anything."""
+        texts = [each.removeprefix("text:") for each in self.unless if each.startswith("text:")]
+        return re.compile("|".join(texts), re.IGNORECASE) if texts else None
+
+    def values(self, line: str) -> dict[str, str] | None:
+        """Return the figures of a line that this signature fits, None for another line."""
+        if self.not_regex is not None and self.not_regex.search(line):
+            return None
+        if self.regex is None:
+            return {}
+        found = self.regex.search(line)
+        return None if found is None else {name: value for name, value in found.groupdict().items() if value}
+
+
+class SignatureTable(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The content of `signatures.toml`."""
+
+    verdict: tuple[Verdict, ...]
+    signature: tuple[Signature, ...]
+
+
+@cache
+def table() -> SignatureTable:
+    """Return the whole table with its sources, parsed once."""
+    return load("signatures", SignatureTable)
+
+
+@cache
+def by_key() -> dict[str, Signature]:
+    """Return the signatures by their keys."""
+    return {each.key: each for each in table().signature}
+
+
+@cache
+def verdicts() -> dict[str, Verdict]:
+    """Return the verdicts by check id."""
+    return {each.check: each for each in table().verdict}
