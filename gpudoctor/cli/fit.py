@@ -42,9 +42,9 @@ def fit(
     gpu_layers: Annotated[int | None, typer.Option(min=0, max=100000, help="Layers on the GPUs.")] = None,
     cpu_moe: Annotated[bool, typer.Option("--cpu-moe", help="Experts on the CPU.")] = False,
     allow_partial: Annotated[bool, typer.Option("--allow-partial", help="Partly on the CPU is fine.")] = False,
-    tensor_parallel: Annotated[int | None, typer.Option("--tensor-parallel", min=1, max=1024)] = None,
-    pipeline_parallel: Annotated[int | None, typer.Option("--pipeline-parallel", min=1, max=1024)] = None,
-    gpu_memory_utilization: Annotated[float | None, typer.Option(min=0.01, max=1.0)] = None,
+    tensor_parallel: Annotated[int | None, typer.Option(min=1, max=1024, help="GPUs that share each layer.")] = None,
+    pipeline_parallel: Annotated[int | None, typer.Option(min=1, max=1024)] = None,
+    gpu_memory_utilization: Annotated[float | None, typer.Option(min=0.01, max=1.0, help="vLLM's share.")] = None,
     enforce_eager: Annotated[bool, typer.Option("--enforce-eager", help="No CUDA graphs.")] = False,
     max_num_batched_tokens: Annotated[int | None, typer.Option(min=1, max=2**20)] = None,
     contexts: Annotated[str | None, typer.Option(metavar="32k,65k", help="A table over these contexts.")] = None,
@@ -54,7 +54,7 @@ def fit(
     from_compose: Annotated[
         str | None, typer.Option(metavar="FILE[:SERVICE]", help="Take model, flags and GPUs of a Compose service.")
     ] = None,
-    ollama_models: Annotated[str | None, typer.Option(metavar="DIR", envvar="OLLAMA_MODELS")] = None,
+    ollama_models: Annotated[str | None, typer.Option(metavar="DIR", envvar="OLLAMA_MODELS", help="Its store.")] = None,
     online: Annotated[bool, typer.Option("--online", help="Ask the hub or registry for headers.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> int:

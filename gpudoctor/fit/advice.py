@@ -120,6 +120,8 @@ def _experts_on_cpu(answer: Answer) -> Iterator[Advice]:
     question = answer.question
     if question.settings.engine != "llama.cpp" or question.model.experts is None or question.settings.cpu_moe:
         return
+    if answer.prediction.settings.cpu_moe_layers:
+        return
     if predict(question, cpu_moe=True).verdict == "partial":
         yield Advice("experts on the CPU (--cpu-moe) fit, several times slower", {}, {"cpu_moe": True}, 4.0)
 

@@ -71,7 +71,9 @@ def _llama_cpp(question: Question, prediction: Prediction) -> list[str]:
     file = question.model.files[0] if question.model.files else f"{question.model.name.replace('/', '_')}.gguf"
     arguments = ["-m", file, "-c", str((settings.context or 0) * parallel), "-np", str(parallel)]
     layers = prediction.layers_on_gpu
-    if settings.gpu_layers is not None or prediction.verdict == "partial":
+    if settings.cpu_moe_layers:
+        arguments += ["-ngl", "999", "--n-cpu-moe", str(settings.cpu_moe_layers)]
+    elif settings.gpu_layers is not None or prediction.verdict == "partial":
         arguments += ["-ngl", str(layers)]
     else:
         arguments += ["-ngl", "999"]

@@ -36,9 +36,14 @@ def _too_big(question: Question, prediction: Prediction) -> list[Reason]:
         on, total = prediction.layers_on_gpu, prediction.layers_total
         asked = question.settings.cpu_moe or question.settings.gpu_layers is not None
         message = "{on} of {total} layers fit on the GPUs; {cpu:bytes} of weights are read from host memory"
+        experts = prediction.settings.cpu_moe_layers
         if on is None or on == total:
-            message = "{cpu:bytes} of weights stay in host memory and are read from there"
-        params: dict[str, str | int | float | None] = {"on": on, "total": total, "cpu": prediction.cpu_weights_bytes}
+            message = "{cpu:bytes} of experts stay in host memory and are read from there"
+            if experts:
+                message = "the experts of {experts} layers, {cpu:bytes}, stay in host memory and are read from there"
+        params: dict[str, str | int | float | None] = {
+            "on": on, "total": total, "cpu": prediction.cpu_weights_bytes, "experts": experts,
+        }  # fmt: skip
         return [Reason("model.too-big", "info" if asked else "warn", message, params)]
     if prediction.verdict == "does-not-fit":
         missing = -(prediction.margin_bytes or 0)

@@ -38,6 +38,8 @@ class Settings(NamedTuple):
     ubatch: int | None = None
     gpu_layers: int | None = None
     cpu_moe: bool = False
+    cpu_moe_layers: int = 0
+    """Layers whose experts llama.cpp's ``--fit`` leaves on the CPU: an answer, no flag."""
     allow_partial: bool = False
     tensor_parallel: int | None = None
     pipeline_parallel: int | None = None

@@ -247,3 +247,11 @@ def test_decode_speed(name: str, hardware: str, printed: float) -> None:
     speed = expected(model, answer, gpus, "ollama")
     assert speed is not None
     assert math.isclose(speed.decode_tokens_per_s, printed, rel_tol=0.05)
+
+
+def test_fit_leaves_as_few_experts_on_the_cpu_as_it_must() -> None:
+    answer = asked("gpt-oss:120b", "RTX 4090", form="gguf", engine="llama.cpp", context=8192)
+    assert answer.verdict == "partial"
+    assert 20 < answer.settings.cpu_moe_layers < 30
+    gpu = named("RTX 4090")[0][0]
+    assert 0 <= gpu.free_bytes - (answer.gpus[0].total or 0) - GIB < 2 * GIB

@@ -12,12 +12,15 @@ KEYS_ONLY_BUILD = 7830
 WINDOW_BUILD = 5427
 
 
-def unit_bytes(model: Model, *, cpu_moe: bool = False) -> list[int]:
+def unit_bytes(model: Model, *, cpu_moe: int = 0) -> list[int]:
     """Weights of every layer and of the output, in bytes: what a GPU holds when the unit lies on it.
 
-    A tied output is a second copy of the embedding, which itself stays on the host.
+    The experts of the first `cpu_moe` layers stay on the CPU (``--n-cpu-moe``). A tied output is a second copy of the
+    embedding, which itself stays on the host.
     """
-    layers = [layer.weights.dense if cpu_moe else layer.weights.total for layer in model.layers]
+    layers = [
+        layer.weights.dense if number < cpu_moe else layer.weights.total for number, layer in enumerate(model.layers)
+    ]
     return [*layers, output_bytes(model)]
 
 

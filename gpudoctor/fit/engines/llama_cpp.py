@@ -60,21 +60,21 @@ def predict(model: Model, settings: Settings, hardware: Hardware) -> Prediction:
     plan = _Plan(model, settings, hardware, build, FIT_MARGIN_BYTES if fits_itself else 0)
     units = len(model.layers) + 1
     wanted = units if settings.gpu_layers is None else min(settings.gpu_layers, units)
-    layout = plan.dealt(wanted, settings.cpu_moe)
-    if plan.holds(layout, settings.cpu_moe):
-        whole = wanted >= units and not (settings.cpu_moe and model.experts)
-        return plan.answer(layout, "fits" if whole else "partial", settings.cpu_moe)
-    repacked = plan.repacked(wanted, settings.cpu_moe) if fits_itself else None
+    cpu_moe = len(model.layers) if settings.cpu_moe and model.experts else 0
+    layout = plan.dealt(wanted)
+    if plan.holds(layout, cpu_moe):
+        return plan.answer(layout, "fits" if wanted >= units and not cpu_moe else "partial", cpu_moe)
+    repacked = plan.repacked(wanted, cpu_moe) if fits_itself else None
     if repacked is not None:
-        return plan.answer(repacked, "fits", False)
+        return plan.answer(repacked, "fits", 0)
     if not fits_itself and settings.gpu_layers is not None:
-        return plan.answer(layout, "does-not-fit", settings.cpu_moe)
+        return plan.answer(layout, "does-not-fit", cpu_moe)
     best = plan.reduced(wanted)
     if best is None:
-        return plan.answer(layout, "does-not-fit", settings.cpu_moe)
+        return plan.answer(layout, "does-not-fit", cpu_moe)
     if not fits_itself:
         # Older servers load what they are told: the layers that would fit are advice, not what happens.
-        return plan.answer(layout, "does-not-fit", settings.cpu_moe, possible=placed(best[0]))
+        return plan.answer(layout, "does-not-fit", cpu_moe, possible=placed(best[0]))
     return plan.answer(best[0], "partial", best[1])
 
 
@@ -94,11 +94,11 @@ class _Plan:
         self.cells = padded(context, 256)
         self.room = [max(gpu.free_bytes - context_bytes(gpu) - margin, 0) for gpu in hardware.gpus]
 
-    def dealt(self, wanted: int, cpu_moe: bool) -> Layout:
+    def dealt(self, wanted: int) -> Layout:
         weights = [gpu.free_bytes for gpu in self.hardware.gpus]
         return split_by_weight(len(self.model.layers) + 1, weights, wanted)
 
-    def needs(self, layout: Layout, cpu_moe: bool) -> list[Need]:
+    def needs(self, layout: Layout, cpu_moe: int) -> list[Need]:
         units = buffers.unit_bytes(self.model, cpu_moe=cpu_moe)
         used = {slot for slot in layout if slot is not None}
         whole = None not in layout and not cpu_moe
@@ -125,50 +125,63 @@ class _Plan:
             found.append(Need(weights, cache, compute, context_bytes(gpu), layers=span(layout, i)))
         return found
 
-    def holds(self, layout: Layout, cpu_moe: bool) -> bool:
+    def holds(self, layout: Layout, cpu_moe: int) -> bool:
         needs = self.needs(layout, cpu_moe)
         return all(
             (need.total or 0) + (self.margin if need.total else 0) <= gpu.free_bytes
             for need, gpu in zip(needs, self.hardware.gpus, strict=True)
         )
 
-    def repacked(self, wanted: int, cpu_moe: bool) -> Layout | None:
+    def repacked(self, wanted: int, cpu_moe: int) -> Layout | None:
         """The split ``--fit`` finds when the one by free memory overflows a GPU."""
         if len(self.hardware.gpus) < 2:
             return None
         layout = self._filled(wanted, cpu_moe)
         return layout if layout and self.holds(layout, cpu_moe) else None
 
-    def _filled(self, wanted: int, cpu_moe: bool) -> Layout | None:
+    def _filled(self, wanted: int, cpu_moe: int) -> Layout | None:
         units = buffers.unit_bytes(self.model, cpu_moe=cpu_moe)
         sizes = [unit + cache for unit, cache in zip(units, [*self.cache, 0], strict=True)]
         start = len(sizes) - wanted
-        compute = max((need.compute or 0) for need in self.needs(self.dealt(wanted, cpu_moe), cpu_moe))
+        compute = max((need.compute or 0) for need in self.needs(self.dealt(wanted), cpu_moe))
         filled = fill_in_order(sizes[start:], [room - compute for room in self.room])
         skipped: Layout = [None] * start
         return None if filled is None else skipped + filled
 
-    def reduced(self, wanted: int) -> tuple[Layout, bool] | None:
-        """The most that fits: experts to the CPU first for a mixture, then whole layers."""
+    def reduced(self, wanted: int) -> tuple[Layout, int] | None:
+        """The most that fits: for a mixture as few experts as needed to the CPU, then whole layers."""
         if self.model.experts is not None:
-            layout = self._filled(wanted, True)
-            if layout is not None and self.holds(layout, True):
-                return layout, True
+            found = self._fewest_experts(wanted)
+            if found is not None:
+                return found
         low, high = 0, wanted
         best: Layout | None = None
         while low < high:
             middle = (low + high + 1) // 2
-            layout = self._filled(middle, False)
-            if layout is not None and self.holds(layout, False):
+            layout = self._filled(middle, 0)
+            if layout is not None and self.holds(layout, 0):
                 low, best = middle, layout
             else:
                 high = middle - 1
         if best is None and self.margin:
             # With --fit the server then starts with every layer on the CPU.
-            return [None] * (len(self.model.layers) + 1), False
-        return (best, False) if best is not None else None
+            return [None] * (len(self.model.layers) + 1), 0
+        return (best, 0) if best is not None else None
 
-    def answer(self, layout: Layout, verdict: Verdict, cpu_moe: bool, possible: int | None = None) -> Prediction:
+    def _fewest_experts(self, wanted: int) -> tuple[Layout, int] | None:
+        """The fewest layers, counted from the first, whose experts have to stay on the CPU."""
+        low, high = 1, len(self.model.layers)
+        best: tuple[Layout, int] | None = None
+        while low <= high:
+            middle = (low + high) // 2
+            layout = self._filled(wanted, middle)
+            if layout is not None and self.holds(layout, middle):
+                best, high = (layout, middle), middle - 1
+            else:
+                low = middle + 1
+        return best
+
+    def answer(self, layout: Layout, verdict: Verdict, cpu_moe: int, possible: int | None = None) -> Prediction:
         model, settings = self.model, self.settings
         needs = self.needs(layout, cpu_moe)
         pairs = zip(needs, self.hardware.gpus, strict=True)
@@ -198,7 +211,7 @@ class _Plan:
         return Prediction(
             verdict=verdict,
             gpus=tuple(needs),
-            settings=settings,
+            settings=settings._replace(cpu_moe_layers=0 if settings.cpu_moe else cpu_moe),
             kv_bytes_per_token=sum(self.cache) / max(self.cells * parallel, 1),
             kv_tokens=self.cells * parallel,
             kv_needed_bytes=sum(self.cache),
