@@ -92,7 +92,10 @@ def _program(path: str) -> str:
 def _files(root: Root, places: Places) -> Iterator[str]:
     environment: Mapping[str, str] = os.environ if root.live else {}
     folders = [folder for folder in environment.get("PATH", "").split(":")[:100] if folder.startswith("/")]
-    folders += [path for pattern in _FOLDERS for path in root.glob(pattern)]
+    for pattern in _FOLDERS:
+        # A name may hide a volume that hangs: then the whole place is left out.
+        if places.enter(f"/{pattern.split('/')[1]}"):
+            folders += root.glob(pattern)
     homes = dict.fromkeys(user.home for user in read_users(root) if user.is_person and user.home != "/")
     for home in list(homes)[:256]:
         if places.enter(home):

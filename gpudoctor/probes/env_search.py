@@ -120,7 +120,12 @@ class Search:
         names = folders_in(self._root, folder, _MAX_CHILDREN + 1)
         if len(names) > _MAX_CHILDREN:
             self.left_out.append(LeftOut(path=folder, failure=f"only its first {_MAX_CHILDREN} folders were looked at"))
-        yield from (f"{folder}/{name}" for name in names[:_MAX_CHILDREN])
+        for child in (f"{folder}/{name}" for name in names[:_MAX_CHILDREN]):
+            if not self.places.is_volume(child):
+                yield child
+            elif self._enter(child):
+                yield child
+                self.places.enter(folder)
 
     def _home(self, home: str) -> None:
         for name in _COLLECTIONS:

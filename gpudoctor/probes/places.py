@@ -20,6 +20,11 @@ class Places:
         self._out = out
         self._section = section
         self._mounts = read_mounts(root)
+        self._points = frozenset(mount.mount_point for mount in self._mounts)
+
+    def is_volume(self, place: str) -> bool:
+        """True where another volume is mounted: it must be entered by itself."""
+        return place in self._points
 
     def enter(self, place: str) -> bool:
         """Announce a place; False when it, or another on its volume, hung before: it must not be touched."""

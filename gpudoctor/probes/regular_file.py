@@ -72,14 +72,14 @@ def names_in(root: Root, folder: str, limit: int = 20_000) -> list[str]:
 
 
 def folders_in(root: Root, folder: str, limit: int = 2_000) -> list[str]:
-    """Return the names of folders (through links) in a folder, sorted; empty when it cannot be listed."""
+    """Return the names of folders, and of links that may lead to one, in a folder; empty when it cannot be listed.
+
+    None of them is touched, for one may be a network volume that hangs.
+    """
     found: list[str] = []
     with contextlib.suppress(OSError), os.scandir(root.path(folder)) as entries:
         for entry in entries:
-            is_folder = False
-            with contextlib.suppress(OSError):
-                is_folder = entry.is_dir() if root.live else root.path(f"{folder}/{entry.name}").is_dir()
-            if is_folder:
+            if entry.is_symlink() or entry.is_dir(follow_symlinks=False):
                 found.append(entry.name)
                 if len(found) == limit:
                     break

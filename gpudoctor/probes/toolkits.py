@@ -46,7 +46,7 @@ def probe(out: Reporter, root: Root) -> None:
     nvcc = nvcc_on_path(folder for folder in on_path if places.enter(folder))
     variables = [environment.get(name) for name in ("CUDA_HOME", "CUDA_PATH")]
     home = next((value for value in variables if value), None)
-    found = read_toolkits(root, nvcc, home, environment.get("CONDA_PREFIX"))
+    found = read_toolkits(root, nvcc, home, environment.get("CONDA_PREFIX"), places)
     folders = folders_of(environment.get("LD_LIBRARY_PATH", ""))
     # Not the whole section: its other lists keep what stands in for an item that an earlier child was lost in.
     out.set(
@@ -90,10 +90,12 @@ def compiler_behind(root: Root, nvcc: str) -> str:
     return real_path(root, match[1]) if match else real
 
 
-def read_toolkits(root: Root, nvcc: str | None, home: str | None, conda: str | None) -> tuple[Toolkit, ...]:
+def read_toolkits(
+    root: Root, nvcc: str | None, home: str | None, conda: str | None, places: Places
+) -> tuple[Toolkit, ...]:
     """Find toolkits in the usual places, and where variables and PATH lead; newest version first."""
     names: dict[str, list[tuple[str, str]]] = {}
-    for origin, path in _candidates(root, nvcc, home, conda):
+    for origin, path in _candidates(root, nvcc, home, conda, places):
         if root.exists(path):
             names.setdefault(real_path(root, path), []).append((origin, path))
     found = []
@@ -104,15 +106,18 @@ def read_toolkits(root: Root, nvcc: str | None, home: str | None, conda: str | N
     return tuple(sorted(found, key=lambda each: _numbers(each.version), reverse=True))
 
 
-def _candidates(root: Root, nvcc: str | None, home: str | None, conda: str | None) -> Iterator[tuple[str, str]]:
+def _candidates(
+    root: Root, nvcc: str | None, home: str | None, conda: str | None, places: Places
+) -> Iterator[tuple[str, str]]:
     for origin, pattern in _PLACES:
-        for path in root.glob(pattern):
-            yield origin, path
+        if places.enter(f"/{pattern.split('/')[1]}"):
+            for path in root.glob(pattern):
+                yield origin, path
     if root.exists("/usr/bin/nvcc") and real_path(root, "/usr/bin/nvcc").startswith("/usr/bin/"):
         yield "distribution", "/usr"
-    if home and home.startswith("/"):
+    if home and home.startswith("/") and places.enter(home):
         yield "variable", home.rstrip("/") or "/"
-    if conda and conda.startswith("/") and root.exists(f"{conda}/bin/nvcc"):
+    if conda and conda.startswith("/") and places.enter(conda) and root.exists(f"{conda}/bin/nvcc"):
         yield "conda", conda
     if nvcc is not None:
         place = compiler_behind(root, nvcc).rpartition("/bin/")[0]

@@ -1,5 +1,6 @@
 """The probe on made machines: every kind of environment, hostile trees, and limits that are said."""
 
+import ctypes
 import json
 import os
 import socket
@@ -271,3 +272,33 @@ def test_an_environment_of_ten_thousand_packages_is_bounded(root: Root, home: Pa
     found = one(take(root), "/home/kim/venv")
     assert len(found.problems) == 64
     assert len(json.dumps(msgspec.to_builtins(found))) < 100_000
+
+
+@pytest.mark.tier("root")
+@pytest.mark.parametrize("place", ["home/kim", "opt/models"])
+def test_a_volume_that_really_hangs(root: Root, tmp_path: Path, make: Any, place: str) -> None:
+    """A FUSE volume whose server never answers: whoever touches it waits for ever."""
+    make.write(tmp_path / "etc/passwd", PASSWD)
+    make.venv(tmp_path / "opt/vllm")
+    make.venv(tmp_path / "home/lee/venv")
+    dead = tmp_path / place
+    dead.mkdir(parents=True, exist_ok=True)
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        server = os.open("/dev/fuse", os.O_RDWR)
+    except OSError:
+        pytest.skip("no FUSE here")
+    try:
+        options = f"fd={server},rootmode=40000,user_id=0,group_id=0".encode()
+        if libc.mount(b"gpudoctor-test", bytes(dead), b"fuse", 0, options) != 0:
+            pytest.skip(f"cannot mount: {os.strerror(ctypes.get_errno())}")
+        try:
+            answer = run_probes([ProbeSpec(**{**msgspec.structs.asdict(SPEC), "patience": 1.0})], root=root.prefix)[0]
+        finally:
+            libc.umount2(bytes(dead), 2)
+    finally:
+        os.close(server)
+    found = msgspec.convert({"status": "recorded", **answer.sections["python_envs"]}, PythonEnvs)
+    assert {each.path for each in found.environments} == {"/opt/vllm", "/home/lee/venv"}
+    assert [each.path for each in found.left_out] == [f"/{place}"]
+    assert "did not answer" in found.left_out[0].failure

@@ -11,6 +11,8 @@ import pytest
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.toolkits import Toolkits
 from gpudoctor.probes import toolkits
+from gpudoctor.probes.places import Places
+from gpudoctor.probes.reporter import Reporter
 from gpudoctor.probes.root import Root
 from gpudoctor.probes.runner import ProbeSpec, run_probes
 
@@ -72,7 +74,9 @@ def test_nvcc_on_path_belongs_to_its_toolkit(tmp_path: Path, make: Any) -> None:
     root = Root()
     nvcc = toolkits.nvcc_on_path(["/gone", str(tmp_path / "bin"), "/usr/bin"])
     assert nvcc == str(tmp_path / "bin/nvcc")
-    found = toolkits.read_toolkits(root, nvcc, None, None)
+    with (tmp_path / "lines").open("wb") as file:
+        places = Places(Reporter(file.fileno()), root)
+        found = toolkits.read_toolkits(root, nvcc, None, None, places)
     assert [(each.version, each.nvcc_on_path) for each in found if each.path.startswith(str(tmp_path))] == [
         ("12.4", True)]
     assert toolkits.nvcc_on_path([]) is None
