@@ -18,11 +18,18 @@ def compute_gpus(pci: Pci) -> tuple[PciDevice, ...]:
     cards = tuple(gpu for gpu in pci.amd_gpus if _is_in(gpu, *_CARDS))
     if cards or pci.nvidia_gpus:
         return cards
-    return tuple(gpu for gpu in pci.amd_gpus if int(gpu.device or "0", 16) in _RYZEN_AI)
+    return tuple(gpu for gpu in pci.amd_gpus if _number(gpu) in _RYZEN_AI)
 
 
 def _is_in(gpu: PciDevice, *ranges: range) -> bool:
-    return any(int(gpu.device or "0", 16) in family for family in ranges)
+    return any(_number(gpu) in family for family in ranges)
+
+
+def _number(gpu: PciDevice) -> int:
+    try:
+        return int(gpu.device, 16)
+    except ValueError:
+        return 0
 
 
 def reason_to_skip(pci: Pci | Unavailable, host: Host | Unavailable) -> str | None:

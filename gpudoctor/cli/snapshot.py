@@ -1,6 +1,7 @@
 """``gpudoctor snapshot``: record the facts, so that another machine can judge them."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -32,6 +33,7 @@ def snapshot(
     from gpudoctor.facts.redact import redact as take_names_out
     from gpudoctor.facts.snapshot import SnapshotError, encode, write_snapshot
     from gpudoctor.probes.take import take_snapshot
+    from gpudoctor.reports.words import harmless
 
     show = show or json
     if not show and output is None:
@@ -53,5 +55,6 @@ def snapshot(
             write_snapshot(facts, output)
         except SnapshotError as error:
             raise Failure(str(error), str(output)) from None
-        sys.stderr.write(f"recorded in {output}; judge it with: gpudoctor check --snapshot {output}\n")
+        named = harmless(shlex.quote(str(output)))
+        sys.stderr.write(f"recorded in {named}; judge it with: gpudoctor check --snapshot {named}\n")
     return 0

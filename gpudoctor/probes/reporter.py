@@ -25,7 +25,11 @@ class Reporter:
         self._left_out = frozenset(left_out)
 
     def _write(self, line: dict[str, Any]) -> None:
-        data = msgspec.json.encode(line) + b"\n"
+        try:
+            data = msgspec.json.encode(line) + b"\n"
+        except UnicodeEncodeError:
+            # A file name need not be text; one that is not must cost no section.
+            data = msgspec.json.encode(_as_text(msgspec.to_builtins(line))) + b"\n"
         while data:
             data = data[os.write(self._descriptor, data) :]
 
@@ -85,3 +89,14 @@ class Reporter:
     def done(self) -> None:
         """Say that the probe came to its end."""
         self._write({"done": True})
+
+
+def _as_text(value: Any) -> Any:
+    """Return the value with every byte that is no text written out (backslash, udcff)."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_as_text(key): _as_text(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_text(inner) for inner in value]
+    return value

@@ -52,15 +52,22 @@ class Root:
     def read_bytes(self, name: str, limit: int = 1 << 20) -> bytes | None:
         """Return at most ``limit`` bytes of a regular file, None when it is not there or not readable as one.
 
+        A FIFO would hold up the whole child, a device may act when it is opened: neither is opened.
+
         Raises:
             PermissionError: The user may not read it.
         """
         try:
-            with self.path(name).open("rb") as file:
+            path = self.path(name)
+            if not stat.S_ISREG(os.stat(path).st_mode):
+                return None
+            # Should it become a FIFO just now, O_NONBLOCK keeps the open from waiting.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "rb") as file:
                 return file.read(limit)
         except PermissionError:
             raise
-        except OSError:
+        except (OSError, ValueError):
             return None
 
     def read(self, name: str, limit: int = 1 << 20) -> str | None:

@@ -118,7 +118,7 @@ class _Run:
             del self.buffer[: end + 1]
             try:
                 message = msgspec.json.decode(line)
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 continue
             if isinstance(message, dict):
                 self._understand(message)

@@ -16,7 +16,7 @@ from gpudoctor.facts.gpus import Gpu, Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.reports.report import Report, ReportResult
-from gpudoctor.reports.words import duration, evidence_value, harmless, size
+from gpudoctor.reports.words import duration, evidence_value, harmless, short, size
 
 _WORDS = {"fail": "FAIL", "warn": "WARN", "unknown": "UNKNOWN", "info": "INFO", "skip": "SKIP", "pass": "PASS"}
 _STYLES = {"fail": "bold red", "warn": "yellow", "unknown": "magenta", "info": "cyan", "skip": "dim", "pass": "green"}
@@ -28,6 +28,8 @@ _READY = {
 }
 #: Width of what is not a terminal: logs and pipes.
 _LOG_WIDTH = 100
+#: Of a host, system or GPU in the header.
+_LONGEST_NAME = 80
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,13 +103,13 @@ def render(report: Report, facts: Snapshot, look: Look) -> str:
 
 def header(facts: Snapshot, report: Report) -> str:
     """Return the machine in one line: host, system, GPUs, driver."""
-    parts = [f"gpudoctor {__version__}", harmless(report.run.host)]
+    parts = [f"gpudoctor {__version__}", short(report.run.host, _LONGEST_NAME)]
     if isinstance(facts.host, Host):
-        parts.append(harmless(facts.host.os_name))
+        parts.append(short(facts.host.os_name, _LONGEST_NAME))
     if isinstance(facts.gpus, Gpus):
         parts += _gpu_names(facts.gpus.gpus)
         if isinstance(facts.gpus.driver_version, str):
-            parts.append(f"driver {harmless(facts.gpus.driver_version)}")
+            parts.append(f"driver {short(facts.gpus.driver_version, _LONGEST_NAME)}")
         if isinstance(facts.gpus.cuda_version, int):
             parts.append(f"CUDA {facts.gpus.cuda_version // 1000}.{facts.gpus.cuda_version % 1000 // 10}")
     return "  ".join(parts)
@@ -116,7 +118,7 @@ def header(facts: Snapshot, report: Report) -> str:
 def _gpu_names(gpus: Iterable[Gpu]) -> list[str]:
     counts: dict[str, int] = {}
     for gpu in gpus:
-        label = harmless(gpu.label.removeprefix("NVIDIA "))
+        label = short(gpu.label.removeprefix("NVIDIA "), _LONGEST_NAME)
         if isinstance(gpu.memory_total_bytes, int):
             label += f" ({size(gpu.memory_total_bytes)})"
         counts[label] = counts.get(label, 0) + 1

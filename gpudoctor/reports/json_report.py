@@ -24,7 +24,9 @@ class ErrorDocument(msgspec.Struct, frozen=True, kw_only=True):
 def encode(document: msgspec.Struct | dict[str, Any]) -> str:
     """Return a document as indented JSON without a final newline, ASCII only so that any console takes it."""
     text = msgspec.json.format(msgspec.json.encode(document), indent=1).decode("utf-8")
-    return text if text.isascii() else "".join(c if ord(c) < 128 else _escape(c) for c in text)
+    # DEL is ASCII and no text.
+    plain = text.isascii() and "\x7f" not in text
+    return text if plain else "".join(c if ord(c) < 127 else _escape(c) for c in text)
 
 
 def _escape(character: str) -> str:

@@ -13,11 +13,16 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _CONTROLS = {
     *range(0x20),
     *range(0x7F, 0xA0),
+    0x061C,
     *range(0x200E, 0x2010),
     *range(0x2028, 0x202F),
     *range(0x2066, 0x206A),
     0xFEFF,
 }
+
+
+#: No figure, path or log line that says something is longer; a file of junk must not fill the screen.
+_LONGEST = 2000
 
 
 def harmless(text: str) -> str:
@@ -27,6 +32,11 @@ def harmless(text: str) -> str:
     return "".join(
         f"\\x{ord(c):02x}" if ord(c) in _CONTROLS else "�" if 0xD800 <= ord(c) < 0xE000 else c for c in text
     )
+
+
+def short(text: str, longest: int = _LONGEST) -> str:
+    """Return the text made harmless, and cut where it is longer than anything that is meant to be read."""
+    return harmless(text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)")
 
 
 def size(count: float) -> str:
@@ -53,10 +63,10 @@ def plain(value: Value) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple | list):
-        return ", ".join(plain(v) for v in value) or "none"
+        return short(", ".join(plain(v) for v in value) or "none")
     if isinstance(value, float):
         return f"{value:g}"
-    return harmless(str(value))
+    return short(str(value))
 
 
 class _Filler(string.Formatter):
@@ -75,8 +85,11 @@ class _Filler(string.Formatter):
             return duration(value)
         if format_spec and isinstance(value, int | float):
             return str(format(value, format_spec))
-        text = plain(value)
-        return shlex.quote(text) if self._quote and isinstance(value, str) else text
+        if self._quote and isinstance(value, str | tuple | list):
+            # A command is whole or wrong: several values are several words, and nothing is cut.
+            words = (value,) if isinstance(value, str) else value
+            return " ".join(shlex.quote(harmless(str(word))) for word in words)
+        return plain(value)
 
     def convert_field(self, value: Any, conversion: str | None) -> Any:
         return value

@@ -35,3 +35,13 @@ def test_commands_quote_what_came_from_outside() -> None:
 def test_units() -> None:
     assert [size(n) for n in (0, 1023, 1024, 10**15)] == ["0 B", "1023 B", "1.0 KiB", "909.5 TiB"]
     assert [duration(s) for s in (0.25, 90, 600, 86400 * 9)] == ["0.2 s", "90 s", "10 min", "9 days"]
+
+
+def test_a_list_in_a_command_is_several_quoted_words() -> None:
+    assert fill_command("rm {paths}", {"paths": ("/a b", "$(reboot)", 3)}) == "rm '/a b' '$(reboot)' 3"
+
+
+def test_what_is_longer_than_anything_to_read_is_cut_but_never_in_a_command() -> None:
+    junk = "A" * 100_000
+    assert len(fill("{junk}", {"junk": junk})) < 3000
+    assert fill_command("cat {junk}", {"junk": junk}) == f"cat {junk}"
