@@ -13,8 +13,9 @@ WHEELS = {
     "libnvshmem_host": "nvidia-nvshmem", "libnvjpeg": "nvidia-nvjpeg", "libnvinfer": "tensorrt",
     "libcutensor": "cutensor", "libcudss": "nvidia-cudss",
 }
-_FILE = re.compile(rf"({'|'.join(WHEELS)})(?:-[0-9a-f]{{8}})?\.so((?:\.\d+)*)$")
-_CUDART_11 = re.compile(r"libcudart(?:-[0-9a-f]{8})?\.so\.11\.0$")
+#: Copies inside another package carry a hash: libcudart-1a2b3c4d.so.12, in torchvision's libcudart.1a2b3c4d.so.12.
+_FILE = re.compile(rf"({'|'.join(WHEELS)})(?:[-.][0-9a-f]{{8}})?\.so((?:\.\d+)*)$")
+_CUDART_11 = re.compile(r"libcudart(?:[-.][0-9a-f]{8})?\.so\.11\.0$")
 
 
 def is_cuda(name: str) -> bool:

@@ -61,9 +61,12 @@ def layouts(root: Root, prefix: str, kind: EnvironmentKind | None = None) -> lis
         return [Layout(prefix, "conda", None, None, None, None, (), (), _user(root, prefix),
                        None if conda else "its conda-meta folder is empty or cannot be read")]
     known = _kind_of(prefix)
+    libraries = list(_libraries(root, prefix))
+    # A folder of packages alone is what an upgrade left behind, or another prefix's Python looks into.
+    own = [each for each in libraries if root.exists(f"{prefix}/bin/python{each[0]}{each[1]}")]
     return [
         _plain(root, prefix, kind if kind and known == "other" else known, version, suffix, _version_in_path(prefix))
-        for version, suffix in _libraries(root, prefix)
+        for version, suffix in own or libraries
     ]
 
 

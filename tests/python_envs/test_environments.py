@@ -153,6 +153,15 @@ def test_a_venv_that_shares_the_system_s_packages(root: Root, tmp_path: Path, ho
     assert one(take(root), "/home/kim/venv").torch is not None
 
 
+def test_folders_that_an_upgrade_left_are_no_environment(root: Root, tmp_path: Path, make: Any, make_elf: Any) -> None:
+    for name in ("usr/bin/python3.12", "usr/local/bin/python3.13"):
+        make.write(tmp_path / name, make_elf())
+        (tmp_path / name).with_name("python3").symlink_to((tmp_path / name).name)
+    for name in ("usr/lib/python3.12", "usr/lib/python3.10", "usr/local/lib/python3.12", "usr/local/lib/python3.13"):
+        make.dist(tmp_path / name / "dist-packages", "requests", "2.0")
+    assert {(each.path, each.python) for each in take(root).environments} == {("/usr", "3.12"), ("/usr/local", "3.13")}
+
+
 def test_links_to_one_environment_count_once(root: Root, tmp_path: Path, home: Path, make: Any) -> None:
     make.venv(tmp_path / "opt/vllm")
     (home / "envs").mkdir(parents=True)

@@ -1,6 +1,8 @@
 """Which copy the loader would take: by its rules, and as the real one does."""
 
+import contextlib
 import os
+import random
 import shutil
 import subprocess
 from pathlib import Path
@@ -44,6 +46,19 @@ def test_any_cut_of_a_file_is_refused_or_read(tmp_path: Path, make_elf: Any) -> 
                 assert cut < 64
 
 
+def test_random_headers_never_raise_but_their_own_error(tmp_path: Path, make_elf: Any) -> None:
+    chance = random.Random(7)
+    whole = make_elf(needed=["libcudart.so.12"], runpath="$ORIGIN", sections={".nv_fatbin": bytes(64)})
+    path = tmp_path / "random.so"
+    for _ in range(500):
+        data = bytearray(whole)
+        for _ in range(chance.randrange(1, 20)):
+            data[chance.randrange(4, len(data))] = chance.choice((0, 1, 0x7F, 0xFF, chance.randrange(256)))
+        path.write_bytes(data)
+        with open_regular(Root(), str(path)) as file, contextlib.suppress(ElfError):
+            read_elf(file)
+
+
 def test_the_order_of_folders(root: Root, tmp_path: Path, make: Any, make_elf: Any) -> None:
     for folder in ("app/own", "env/lib", "usr/lib64"):
         make.write(tmp_path / folder / "libcudnn.so.9", make_elf())
@@ -71,11 +86,13 @@ def test_one_file_counts_once_under_its_soname(root: Root, tmp_path: Path, make:
     (tmp_path / "lib/libcublas.so").symlink_to("libcublas.so.12")
     make.write(tmp_path / "lib/libcudart.so.11.0", make_elf())
     make.write(tmp_path / "lib/libcudnn-1a2b3c4d.so.9", make_elf())
+    make.write(tmp_path / "lib/libnvjpeg.1a2b3c4d.so.12", make_elf())
     (tmp_path / "lib/libnccl.so.2").symlink_to("libnccl.so.2")
     make.write(tmp_path / "lib/libcudnn_ops.so.9", make_elf())
     found = libraries_in(root, "/lib", "conda")
     assert [(each.soname, each.version) for each in found] == [
-        ("libcublas.so.12", "12.8.4.1"), ("libcudart.so.11.0", None), ("libcudnn-1a2b3c4d.so.9", None)]
+        ("libcublas.so.12", "12.8.4.1"), ("libcudart.so.11.0", None), ("libcudnn-1a2b3c4d.so.9", None),
+        ("libnvjpeg.1a2b3c4d.so.12", None)]
     assert found[0].major == 12
     assert found[0].name == "libcublas"
 
