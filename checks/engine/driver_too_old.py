@@ -23,7 +23,6 @@ from gpudoctor.checking import (
     Target,
     check,
     failed,
-    noted,
     passed,
     saw,
     skipped,
@@ -92,7 +91,7 @@ def _judge(build: Build, here: Machinery, host: Host | Unavailable) -> Finding:
         return passed(build.subject, "driver {driver} is new enough for {label}, which needs {floor}",
                       driver=here.driver, label=build.label, floor=floor, evidence=seen)
     fix = (*_releases(build, here), *install_driver(host), reboot(host))
-    if need is not None and not need.driver_checked:
+    if need is not None and not need.driver_checked and driver_runs(here, build.cuda, None) is not False:
         return warned(build.subject, "driver {driver} is older than {floor}, which {label} asks for in its documents",
                       driver=here.driver, floor=floor, label=build.label, evidence=seen, fix=fix)
     if need is not None and need.falls_back_to_cpu:
@@ -102,9 +101,10 @@ def _judge(build: Build, here: Machinery, host: Host | Unavailable) -> Finding:
         return warned(build.subject, "driver {driver} is below {floor}, which {label} needs: it starts only with the "
                       "image's cuda-compat libraries", driver=here.driver, floor=floor, label=build.label,
                       evidence=seen, fix=(*_compat(build), *fix))
-    if build.image is not None and may_carry_newer(here) is None and (here.cards or need is None):
-        return noted(build.subject, "{label} needs driver {floor} or newer; whether these GPUs may use cuda-compat "
-                     "libraries instead is not known", floor=floor, label=build.label, evidence=seen, fix=fix)
+    if build.image is not None and may_carry_newer(here) is None:
+        return warned(build.subject, "driver {driver} is below {floor}, which {label} needs; whether these GPUs may "
+                      "use the image's cuda-compat libraries is not known", driver=here.driver, floor=floor,
+                      label=build.label, evidence=seen, fix=fix)
     return failed(build.subject, "driver {driver} is too old for {label}: its CUDA {cuda} needs {floor} or newer",
                   driver=here.driver, label=build.label, cuda=build.cuda, floor=floor, evidence=seen, fix=fix)
 

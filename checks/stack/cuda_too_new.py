@@ -86,9 +86,9 @@ def _judge(build: Build, ceiling: str, here: Machinery, host: Host | Unavailable
     for each in (same, choice):
         fix += steps(each) if each else ()
     fix += [*install_driver(host), reboot(host)]
-    if build.image is not None and may_carry_newer(here):
-        return warned(build.subject, "{label} was built with CUDA {cuda}, the driver has {ceiling}: it runs only with "
-                      "the image's cuda-compat libraries", label=build.label, cuda=build.cuda, ceiling=ceiling,
+    if build.image is not None and may_carry_newer(here) is not False:
+        return warned(build.subject, "{label} was built with CUDA {cuda}, the driver has {ceiling}: it runs at most "
+                      "with the image's cuda-compat libraries", label=build.label, cuda=build.cuda, ceiling=ceiling,
                       evidence=seen, fix=fix)
     return failed(build.subject, "{label} was built with CUDA {cuda}, the driver {driver} has {ceiling}; CUDA {major} "
                   "needs driver {floor} or newer", label=build.label, cuda=build.cuda, driver=here.driver,

@@ -17,7 +17,7 @@ Reinstall the same release from the index that has it for this driver and GPU.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Evidence, Finding, Target, check, failed, noted, passed, saw, skipped, unknown, warned
-from gpudoctor.checking.builds import Build, asked, environments, subject_of, torch_builds, used
+from gpudoctor.checking.builds import Build, asked, environments, subject_of, used
 from gpudoctor.checking.choices import best, steps
 from gpudoctor.checking.cuda_fit import Machinery, machinery
 from gpudoctor.facts.base import Unavailable
@@ -64,7 +64,7 @@ def cpu_only(
         if isinstance(each.torch, TorchBuild) and each.torch.cpu_only:
             yield noted(subject_of(each), "PyTorch {version} in {path} is a CPU build; nothing here runs models with "
                         "it", version=each.torch.version, path=each.path, evidence=_seen(each.torch))
-    if not torch_builds(meant) and not others:
+    if not any(each.torch is not None for each in (*meant, *others)):
         yield skipped("host", "no environment has PyTorch ({count} looked at)",
                       count=len(python_envs.environments))
     elif not meant:

@@ -80,17 +80,13 @@ def compat(
 
 def _machine(hardware: str | None, snapshot: Path | None, driver: str | None, arch: str, *, quiet: bool) -> "Snapshot":
     """The machine to judge for: named, recorded, or this one."""
-    from gpudoctor.compat.machine import SECTIONS, gpu_count, named, recorded
+    from gpudoctor.compat.machine import SECTIONS, UnknownGpu, cards_named, gpu_count, named, recorded
 
     if hardware is not None:
-        from gpudoctor.fit.hardware import named as named_gpus
-        from gpudoctor.fit.model import Unusable
-
         try:
-            cards, _ = named_gpus(hardware)
-        except Unusable as problem:
-            raise Failure(problem.message, problem.where or "--hardware", problem.hint or "") from None
-        return named(cards, driver, arch)
+            return named(cards_named(hardware), driver, arch)
+        except UnknownGpu as problem:
+            raise Failure(problem.message, "--hardware", problem.hint) from None
     if snapshot is not None:
         from gpudoctor.facts.snapshot import SnapshotError, read_snapshot
 
