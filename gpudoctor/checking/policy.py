@@ -112,7 +112,8 @@ def load_policy(files: Iterable[Path], required: Iterable[Path] = ()) -> Policy:
             with path.open("rb") as file:
                 data = file.read(MAX_CONFIG_BYTES + 1)
         except OSError as error:
-            raise ConfigError(f"cannot read: {error.strerror or error}", str(path)) from None
+            hint = "" if path in named else "HOME may be another user's; --no-config runs without it"
+            raise ConfigError(f"cannot read: {error.strerror or error}", str(path), hint) from None
         if len(data) > MAX_CONFIG_BYTES:
             raise ConfigError("larger than 1 MiB, so it is no configuration", str(path))
         changes, accepted = _parse(data, str(path))

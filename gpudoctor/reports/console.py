@@ -30,6 +30,7 @@ _READY = {
 _LOG_WIDTH = 100
 #: Of a host, system or GPU in the header.
 _LONGEST_NAME = 80
+_MOST_KINDS = 6
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +86,7 @@ def render(report: Report, facts: Snapshot, look: Look) -> str:
         no_color=not look.color, highlight=False, markup=False, emoji=False, legacy_windows=False,
     )
     if not look.quiet:
-        _print(console, Text(header(facts, report)))
+        _header(console, header(facts, report))
         console.print()
         _areas(console, report)
     shown = _shown(report.results, look)
@@ -101,8 +102,19 @@ def render(report: Report, facts: Snapshot, look: Look) -> str:
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
-def header(facts: Snapshot, report: Report) -> str:
-    """Return the machine in one line: host, system, GPUs, driver."""
+def _header(console: Console, parts: Sequence[str]) -> None:
+    """Print the parts in a row, broken between parts only, continuation lines indented."""
+    line = ""
+    for part in parts:
+        if line.strip() and len(line) + len(part) > console.width:
+            _print(console, line)
+            line = "  "
+        line += part + "  "
+    _print(console, line)
+
+
+def header(facts: Snapshot, report: Report) -> list[str]:
+    """Return what the machine is: host, system, GPUs, driver."""
     parts = [f"gpudoctor {__version__}", short(report.run.host, _LONGEST_NAME)]
     if isinstance(facts.host, Host):
         parts.append(short(facts.host.os_name, _LONGEST_NAME))
@@ -112,7 +124,7 @@ def header(facts: Snapshot, report: Report) -> str:
             parts.append(f"driver {short(facts.gpus.driver_version, _LONGEST_NAME)}")
         if isinstance(facts.gpus.cuda_version, int):
             parts.append(f"CUDA {facts.gpus.cuda_version // 1000}.{facts.gpus.cuda_version % 1000 // 10}")
-    return "  ".join(parts)
+    return parts
 
 
 def _gpu_names(gpus: Iterable[Gpu]) -> list[str]:
@@ -122,7 +134,8 @@ def _gpu_names(gpus: Iterable[Gpu]) -> list[str]:
         if isinstance(gpu.memory_total_bytes, int):
             label += f" ({size(gpu.memory_total_bytes)})"
         counts[label] = counts.get(label, 0) + 1
-    return [f"{n} x {label}" for label, n in counts.items()]
+    names = [f"{n} x {label}" for label, n in counts.items()]
+    return names if len(names) <= _MOST_KINDS else [*names[:_MOST_KINDS], f"and {len(names) - _MOST_KINDS} other kinds"]
 
 
 def fold_subjects(subjects: Sequence[str]) -> str:
