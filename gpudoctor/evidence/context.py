@@ -7,7 +7,7 @@ from gpudoctor.evidence.statements import Statements
 
 #: Context -> words in lower case, any of which anywhere in the paste tells it.
 WORDS: dict[str, tuple[str, ...]] = {
-    "wsl": ("wsl2", "wsl1", "/usr/lib/wsl", "microsoft-standard", "(wsl)", " wsl "),
+    "wsl": ("wsl2", "wsl1", "/usr/lib/wsl", "microsoft-standard", "(wsl", " wsl"),
     "container": ("docker", "container", "podman", "kubernetes", "apptainer", "nvidia/cuda:", "vllm-openai"),
     "snap": ("/var/snap/docker", "/snap/docker", "snap docker", "docker snap", "snap list", "as a snap", "snap.docker"),
     "engine:llama": ("ollama", "ggml", "llama_model", "llama.cpp", "llama-server", "llama_context", "llama_kv"),

@@ -1,5 +1,6 @@
 """Everything that was pasted, file after file, to one Snapshot."""
 
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -29,6 +30,9 @@ _KERNEL = (
     "rminitadapter", "io_page_fault",
 )  # fmt: skip
 _MAX_LINE = 1000
+#: A message of the driver goes on over so many lines.
+_JOINED_LINES = 4
+_NOTE_OF_KERNEL = re.compile(r"NVRM|Xid|RmInitAdapter|Killed process|amdgpu")
 _JSON_START = (b"{", b"[")
 
 
@@ -65,7 +69,6 @@ class Paste:
 
     def feed(self, file: BinaryIO, name: str) -> None:
         """Read an open file to its end."""
-        before = len(self.pieces)
         taken = 0
         try:
             for chunk in chunks(file):
@@ -75,7 +78,7 @@ class Paste:
                 taken += len(chunk.data)
         except BadInput as error:
             self._problem(name, str(error))
-        if len(self.pieces) == before and taken:
+        if taken:
             self.pieces.append(Piece(file=name, kind="text"))
 
     def _own_document(self, chunk: Chunk, file: BinaryIO, name: str) -> bool:
@@ -97,20 +100,31 @@ class Paste:
         self._scanner.feed(chunk, lower, words, name)
         for _, owners in self._about.search(lower, words):
             self._context.update(self._names[owner] for owner in owners)
-        kernel = any(self._kernel_words.search(lower, words))
+        kernel = [word for word, _ in self._kernel_words.search(lower, words)]
         structure = taken < _HEAD_BYTES or any(self._structure.search(lower, words))
-        if kernel and self._kernel_seen is None:
-            self._kernel_seen = name
-        if not (kernel or structure):
+        if kernel:
+            self._kernel_seen = self._kernel_seen or name
+            self._kernel_lines(chunk.data, lower, kernel)
+        if not structure:
             return
         for number, raw in enumerate(chunk.data.split(b"\n"), chunk.line):
-            line = raw[:_MAX_LINE].decode("utf-8", "replace")
-            if kernel:
-                self._kernel.feed(line)
-            if structure:
-                value = self._stated.feed(line, number)
-                if kernel and value is not None:
-                    self._kernel.feed(value)
+            value = self._stated.feed(raw[:_MAX_LINE].decode("utf-8", "replace"), number)
+            if kernel and value is not None and _NOTE_OF_KERNEL.search(value):
+                self._kernel.feed(value)
+
+    def _kernel_lines(self, data: bytes, lower: bytes, words: list[bytes]) -> None:
+        """Feed the lines that hold one of the words, each with what may go on with it."""
+        pattern = re.compile(b"|".join(map(re.escape, words)))
+        done = 0
+        for found in pattern.finditer(lower):
+            if found.start() < done:
+                continue
+            start = max(done, lower.rfind(b"\n", 0, found.start()) + 1)
+            done = start
+            for _ in range(_JOINED_LINES):
+                done = lower.find(b"\n", done) + 1 or len(lower)
+            for raw in data[start:done].split(b"\n"):
+                self._kernel.feed(raw[:_MAX_LINE].decode("utf-8", "replace"))
 
     def _problem(self, name: str, text: str) -> None:
         self.pieces.append(Piece(file=name, kind="unreadable", problem=text))
@@ -129,6 +143,9 @@ class Paste:
             facts["kernel_log"] = KernelLog(
                 source=self._kernel_seen, from_boot=False, boots=self._kernel.boots, events=events
             )
+        if "fabric state" in self._stated.told:
+            # Its name and its value stand on two lines of nvidia-smi -q.
+            self._scanner.one_line(f"fabric state: {self._stated.told['fabric state']}", 1, "nvidia-smi -q")
         hits = established(self._scanner.hits(), context)
         facts["signatures"] = Signatures(
             pieces=tuple(self._all_pieces()),

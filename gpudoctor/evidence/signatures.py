@@ -20,6 +20,9 @@ _DIGITS = b"0123456789"
 _MAX_MATCHES = 512
 _MAX_REMEMBERED = 20_000
 _TEXT_CHARS = 300
+#: Lines that differ only in figures are tried so often before they are taken for harmless.
+_MAX_TRIES = 5000
+_FITS = -1_000_000_000
 
 
 class Hit(NamedTuple):
@@ -63,7 +66,7 @@ class SignatureScanner:
         self._sieve = Sieve(literals)
         self._counts = [bool(re.search(r"\d", f"{each.pattern}{each.unless}")) for each in self._table]
         self._hits: dict[tuple[int, str], Hit] = {}
-        self._known: dict[tuple[int, bytes], bool] = {}
+        self._known: dict[tuple[int, bytes], int] = {}
 
     def feed(self, chunk: Chunk, lower: bytes, words: bytes, file: str) -> None:
         """Take the next chunk of a file, in its order."""
@@ -82,19 +85,19 @@ class SignatureScanner:
 
     def _try(self, number: int, chunk: Chunk, start: int, end: int, file: str) -> None:
         raw = chunk.data[start : min(end, start + MAX_LINE_CHARS)]
-        # Figures rarely matter to a pattern, and change in every line.
-        shape = (number, raw if self._counts[number] else raw.translate(None, _DIGITS))
-        fits = self._known.get(shape)
+        # Figures change in every line. To most patterns they do not matter; where they do, many tries are enough.
+        shape = (number, raw.translate(None, _DIGITS))
+        tries = self._known.get(shape, 0)
         old = self._hits.get((number, file))
-        if fits is False:
+        if tries >= (_MAX_TRIES if self._counts[number] else 1):
             return
-        if fits and old is not None:
+        if tries < 0 and old is not None and not self._counts[number]:
             self._hits[number, file] = old._replace(lines=old.lines + 1)
             return
         text = raw.decode("utf-8", "replace")
         values = self._table[number].values(text)
         if len(self._known) < _MAX_REMEMBERED:
-            self._known[shape] = values is not None
+            self._known[shape] = tries + 1 if values is None else _FITS
         if values is None:
             return
         if old is not None:

@@ -86,7 +86,7 @@ def _decode(blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _utf16(head: bytes) -> str | None:
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and b"\0" in head:
         return "utf-16"
     sample = head[:2000]
     if len(sample) > 20 and sample[1::2].count(0) * 10 > len(sample) * 4 and sample[0::2].count(0) == 0:

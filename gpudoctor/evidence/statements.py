@@ -52,6 +52,16 @@ _PACKAGE = re.compile(
     r"[\s>*\-]{0,8}(?:\[(?:pip3?|conda)\]\s{0,4})?([A-Za-z][\w.\-]{1,40})(?:\s{0,4}==\s{0,4}|\s{1,60})(\d[\w.+!\-]{0,40})"
 )
 _PIP_HEAD = re.compile(r"\s*(?:Package\s+Version|# Name\s+Version)")
+_NUMBER = re.compile(r"v?\d")
+_NUMBER_OR_NONE = re.compile(r"v?\d|none|n/?a|could not|absent|not |no\b|-|null", re.IGNORECASE)
+#: What a value must look like to be taken for that fact: log lines have colons, too.
+_FORMS: dict[str, re.Pattern[str]] = {
+    "kernel": re.compile(r"\d+\.\d+"), "driver": _NUMBER, "driver cuda": _NUMBER, "module": re.compile(r"\d{3}|NVIDIA"),
+    "torch": _NUMBER, "torch cuda": _NUMBER_OR_NONE, "torch hip": _NUMBER_OR_NONE, "toolkit": _NUMBER_OR_NONE,
+    "capability": _NUMBER, "python": _NUMBER, "vllm": _NUMBER, "sglang": _NUMBER, "heads": _NUMBER,
+    "tensor parallel": _NUMBER, "gpu total gib": _NUMBER, "gpu free gib": _NUMBER, "image cuda": _NUMBER,
+    "gpu": re.compile(r"[A-Za-z][\w ./()\-]{2,80}$"),
+}  # fmt: skip
 _VERSION = re.compile(r"\d{1,4}(?:\.\d{1,5}){0,4}")
 _NAMES = {"pytorch": "torch"}
 _KNOWN = frozenset((*ENGINES, *COMPANIONS))
@@ -66,11 +76,17 @@ class Statements:
         self.gpus: dict[int, dict[str, str]] = {}
         self.packages: dict[str, str] = {}
         self.kinds: dict[str, int] = {}
-        self._listing = False
+        self._listing = self._fabric = False
         self._row: int | None = None
 
     def feed(self, line: str, number: int) -> str | None:
         """Take one line; return the value of a note whose key is unknown, which may be a log line itself."""
+        if line.strip() == "Fabric":
+            self._fabric = True
+        elif self._fabric and ":" in line:
+            self._fabric = False
+            if line.strip().startswith("State") and "Completed" not in line and "N/A" not in line:
+                self.told.setdefault("fabric state", line.partition(":")[2].strip())
         if _SMI_HEAD.search(line) or (self._row is not None or "|" in line[:4]):
             self._table(line, number)
         gpu = _GPU.match(line)
@@ -93,7 +109,8 @@ class Statements:
     def _note(self, key: str, value: str, number: int) -> str | None:
         known = KEYS.get(" ".join(key.lower().split()))
         value = value.strip().strip("\"'`*,|").strip()
-        if known is None:
+        form = _FORMS.get(known or "")
+        if known is None or (form is not None and not form.match(value)):
             return value
         if not value:
             return None

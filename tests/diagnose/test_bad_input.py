@@ -1,0 +1,110 @@
+"""Whatever is pasted: one clear line for what cannot be read, the rest judged, nothing let through to the screen."""
+
+import gzip
+import io
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpudoctor.evidence import source
+from gpudoctor.evidence.paste import Paste
+from gpudoctor.facts.signatures import Signatures
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+LINE = "Failed to initialize NVML: Unknown Error"
+
+
+def checks_of(data: bytes) -> list[str]:
+    paste = Paste()
+    paste.feed(io.BytesIO(data), "x")
+    log = paste.snapshot().signatures
+    assert isinstance(log, Signatures)
+    return [match.check for match in log.matches]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        LINE.encode(),
+        LINE.replace(" ", "\x1b[31m ").encode(),
+        f"\r\n> {LINE}\r\n".encode(),
+        f"Progress 10%\rProgress 20%\r{LINE}\r".encode(),
+        f"2025-01-02T03:04:05Z  {LINE}".encode(),
+        f"```console\n{LINE}\n```".encode(),
+        f"한국어 설명입니다\n{LINE}\n감사합니다".encode(),
+        LINE.encode("utf-16"),
+        ("log\n" * 30 + LINE).encode("utf-16-le"),
+        b"\xef\xbb\xbf" + LINE.encode(),
+        gzip.compress(LINE.encode()),
+        gzip.compress(b"first\n") + gzip.compress(LINE.encode()),
+        b"\xff\xfe\xfa broken bytes\n" * 3 + LINE.encode(),
+        b"a" * 3_000_000 + b"\n" + LINE.encode(),
+        LINE.encode() + b"\n" + b"a" * 3_000_000,
+    ],
+    ids=range(15),
+)
+def test_a_line_is_found_however_it_is_wrapped(data: bytes) -> None:
+    assert checks_of(data) == ["container.gpu-lost"]
+
+
+def test_lines_are_numbered_as_in_the_file() -> None:
+    text = "x\n" * 700_000 + "a" * 200_000 + "\n" + LINE
+    paste = Paste()
+    paste.feed(io.BytesIO(text.encode()), "x")
+    log = paste.snapshot().signatures
+    assert isinstance(log, Signatures)
+    assert log.matches[0].line == 700_002
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_judged(gpudoctor: Command, tmp_path: Path) -> None:
+    (tmp_path / "good.txt").write_text(LINE, encoding="utf-8")
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(b"many words\n" * 100_000)[:-20])
+    (tmp_path / "noise.bin").write_bytes(bytes(range(256)) * 50)
+    (tmp_path / "empty").touch()
+    names = ["good.txt", "cut.gz", "noise.bin", "empty", "missing.txt", "."]
+    done = gpudoctor("diagnose", *names, "--json", cwd=tmp_path)
+    results = json.loads(done.stdout)["results"]
+    assert results[0]["id"] == "container.gpu-lost"
+    assert done.returncode == 1
+    problems = {r["subject"]: r["message"] for r in results if r["status"] == "unknown"}
+    assert set(problems) == {f"file:{name}" for name in names[1:]} - {"file:."} | {"file:."}
+    assert "breaks off" in problems["file:cut.gz"]
+    assert "no text" in problems["file:noise.bin"]
+    assert "empty" in problems["file:empty"]
+
+
+def test_nothing_readable_is_no_report(gpudoctor: Command, tmp_path: Path) -> None:
+    done = gpudoctor("diagnose", "missing.txt", cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_nothing_known_is_no_green_report(gpudoctor: Command, tmp_path: Path) -> None:
+    (tmp_path / "poem.txt").write_text("roses are red\n", encoding="utf-8")
+    assert gpudoctor("diagnose", "poem.txt", cwd=tmp_path).returncode == 3
+
+
+def test_a_bomb_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "MAX_UNPACKED_BYTES", 1 << 20)
+    paste = Paste()
+    paste.feed(io.BytesIO(gzip.compress(b"a line of a log\n" * 4_000_000)), "bomb.gz")
+    assert [piece.problem for piece in paste.pieces if piece.problem] == [
+        "unpacks to far more than a log can be; only its beginning was read"
+    ]
+
+
+def test_control_sequences_do_not_reach_the_screen(gpudoctor: Command, tmp_path: Path) -> None:
+    (tmp_path / "evil.txt").write_text(f"\x1b]0;title\x07{LINE}\x1b[2J \u202e [red]x[/red]\x9b31m\n", encoding="utf-8")
+    done = gpudoctor("diagnose", "evil.txt", "-v", cwd=tmp_path)
+    assert not set(done.stdout) & {"\x1b", "\x07", "\u202e", "\x9b"}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.one_of(st.binary(max_size=3000), st.text(max_size=1000).map(str.encode)))
+def test_no_input_breaks_it(data: bytes) -> None:
+    checks_of(data)

@@ -1,0 +1,64 @@
+"""Each way of saying a thing leads to the id of its cause, first."""
+
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpudoctor.checking.diagnosis import ranked, with_log
+from gpudoctor.checking.plugins import load_checks
+from gpudoctor.checking.policy import load_policy
+from gpudoctor.checking.run import run_checks
+from gpudoctor.checking.target import Target
+from gpudoctor.checking.verdict import judge
+from gpudoctor.evidence.paste import Paste
+
+CHECKS = load_checks().checks
+POLICY = load_policy([], [])
+
+
+def read_families() -> list[tuple[tuple[str, ...], str]]:
+    cases: list[tuple[tuple[str, ...], str]] = []
+    ids: tuple[str, ...] = ()
+    for line in (Path(__file__).parent / "families.txt").read_text(encoding="utf-8").splitlines():
+        if line.startswith("== "):
+            ids = tuple(line.split()[1:])
+        elif line and ids:
+            cases.append((ids, line.replace("\\n", "\n").replace("\\t", "\t")))
+    return cases
+
+
+CASES = read_families()
+
+
+def bad_ids(text: str) -> list[str]:
+    paste = Paste()
+    paste.feed(io.BytesIO(text.encode()), "paste.txt")
+    facts = paste.snapshot()
+    results = run_checks(CHECKS, facts, Target(), POLICY)
+    results = with_log(results, CHECKS, facts, {check.id for check in CHECKS})
+    judgement = judge(results, policy=POLICY, gatekeepers={})
+    return [r.id for r in ranked(judgement.results) if r.status in ("fail", "warn", "unknown")]
+
+
+@pytest.mark.parametrize(("ids", "text"), CASES, ids=[text[:60] for _, text in CASES])
+def test_the_cause_is_named_first(ids: tuple[str, ...], text: str) -> None:
+    found = bad_ids(text)
+    assert found[:1] in [[each] for each in ids]
+
+
+PARTS = (
+    "GPU 0: NVIDIA ", "NVIDIA-SMI 535.1  Driver Version: ", "PyTorch version: ", "|   0  Tesla T4   Off  | ", "\n",
+    ": ",     "99999999999999999999", "torch==", "CUDA Version: ", "compute capability: ", "divisible by ", "offloaded 0/",
+    "(1.0.0/0 GiB)", "is less than desired GPU memory utilization (", "attention heads (0) must be divisible by (0)",
+    "Free memory on device (nan/inf GiB)", "Xid (PCI:0000:01:00): ", "\u0660", "{0}", "secure boot: on", "WSL2 ",
+    "NVRM: ",
+)  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.sampled_from(PARTS), max_size=20))
+def test_no_mixture_breaks_it(parts: list[str]) -> None:
+    bad_ids("".join(parts))
