@@ -1,5 +1,6 @@
 """``gpudoctor fit``: will this model fit, before anything is pulled or launched."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -86,7 +87,10 @@ def fit(
         from gpudoctor.fit.answer import answer
         from gpudoctor.fit.asking import question
 
-        asked = question(model, settings, machine, online=online, ollama_models=ollama_models)
+        asked = question(
+            model, settings, machine, online=online, ollama_models=ollama_models, hub_cache=_hub_cache(),
+            token=os.environ.get("HF_TOKEN") if online else None,
+        )  # fmt: skip
         answered = answer(asked, tuple(wanted))
         if max_parallel and answered.limits.max_parallel:
             again = asked.settings._replace(parallel=answered.limits.max_parallel)
@@ -218,3 +222,9 @@ def _taken(sections: frozenset[str], quiet: bool) -> "Snapshot":
 
     with progress_line(sys.stderr, enabled=not quiet) as progress:
         return take_snapshot(timeout=20.0, sections=sections, progress=progress)
+
+
+def _hub_cache() -> str | None:
+    """Hugging Face's own variables, in its own order; None for the usual place."""
+    home = os.environ.get("HF_HOME")
+    return os.environ.get("HF_HUB_CACHE") or (str(Path(home) / "hub") if home else None)

@@ -23,8 +23,12 @@ def question(
     *,
     online: bool = False,
     ollama_models: str | Path | None = None,
+    hub_cache: str | Path | None = None,
+    token: str | None = None,
 ) -> Question:
     """Load the model and fill in the engine and its version where none is named.
+
+    `hub_cache` is the Hugging Face cache, its usual place when None; `token` opens gated models with `online`.
 
     Raises Unusable for a name that cannot be judged.
     """
@@ -32,8 +36,9 @@ def question(
 
     form = rules_of(settings.engine).FORM if settings.engine else None
     model = sources.load(
-        name, quant=settings.quant, dtype=settings.dtype, form=form, online=online, ollama_models=ollama_models
-    )
+        name, quant=settings.quant, dtype=settings.dtype, form=form, online=online, ollama_models=ollama_models,
+        hub_cache=hub_cache, token=token,
+    )  # fmt: skip
     assumed = []
     if settings.engine is None:
         here = [name for name, _, _ in hardware.engines if name != "transformers" and model.form == rules_of(name).FORM]

@@ -85,14 +85,9 @@ def _load(path: Path) -> Any:
         return json.loads(data)
     except (ValueError, RecursionError):
         pass
-    try:
-        from ruamel.yaml import YAML  # type: ignore[import-not-found, unused-ignore]
-        from ruamel.yaml.error import YAMLError  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        raise Unusable(
-            f"{path} is YAML, and no reader for it is installed", where="--from-compose",
-            hint="docker compose config --format json > compose.json, or pip install ruamel.yaml",
-        ) from None  # fmt: skip
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
     try:
         return YAML(typ="safe", pure=True).load(data)
     except (YAMLError, ValueError, RecursionError) as error:

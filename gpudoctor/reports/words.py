@@ -3,9 +3,10 @@
 import shlex
 import string
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gpudoctor.checking.finding import Finding, Step, Value
+if TYPE_CHECKING:
+    from gpudoctor.checking.finding import Finding, Step, Value
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -56,7 +57,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 172800 else f"{seconds / 86400:.0f} days"
 
 
-def plain(value: Value) -> str:
+def plain(value: "Value") -> str:
     """Return one value as text, made harmless."""
     if value is None:
         return "-"
@@ -95,32 +96,32 @@ class _Filler(string.Formatter):
         return value
 
 
-def fill(template: str, params: Mapping[str, Value]) -> str:
+def fill(template: str, params: "Mapping[str, Value]") -> str:
     """Return a template with its values. A value that is missing shows as ``?``."""
     return _Filler(quote=False).vformat(template, (), params)
 
 
-def fill_command(template: str, params: Mapping[str, Value]) -> str:
+def fill_command(template: str, params: "Mapping[str, Value]") -> str:
     """Return a command to copy: text values are quoted for the shell."""
     return _Filler(quote=True).vformat(template, (), params)
 
 
-def message(finding: Finding) -> str:
+def message(finding: "Finding") -> str:
     """Return a finding's sentence."""
     return fill(finding.message, finding.params)
 
 
-def step_text(step: Step, finding: Finding) -> str:
+def step_text(step: "Step", finding: "Finding") -> str:
     """Return a step's sentence."""
     return fill(step.text, {**finding.params, **step.params})
 
 
-def step_command(step: Step, finding: Finding) -> str | None:
+def step_command(step: "Step", finding: "Finding") -> str | None:
     """Return a step's command line, None if it has none."""
     return None if step.command is None else fill_command(step.command, {**finding.params, **step.params})
 
 
-def evidence_value(what: str, value: Value) -> str:
+def evidence_value(what: str, value: "Value") -> str:
     """Return a piece of evidence for people; byte counts by the name of the figure."""
     if what.endswith(" bytes") and isinstance(value, int):
         return size(value)

@@ -89,3 +89,61 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path, content: bytes) -> None:
         read_service(str(path))
     with pytest.raises(Unusable):
         read_service(str(tmp_path / "missing.json"))
+
+YAML = """
+# 주석: the brain of the house
+services:
+  brain: &brain
+    image: vllm/vllm-openai:v0.11.0
+    command: >
+      --model Qwen/Qwen3-8B
+      --max-model-len 16384
+    deploy:
+      resources:
+        reservations:
+          devices:
+            - driver: nvidia
+              device_ids: ['0', '1']
+              capabilities: [gpu]
+"""
+
+
+def test_yaml_is_read_as_people_write_it(tmp_path: Path) -> None:
+    path = tmp_path / "docker-compose.yml"
+    path.write_text(YAML, encoding="utf-8")
+    service = read_service(str(path))
+    assert (service.model, service.gpus, service.settings.context) == ("Qwen/Qwen3-8B", (0, 1), 16384)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: b: c",
+        "\tx: 1",
+        "services:\n  a: *none\n",
+        "services: {a: {image: x}, a: {image: y}}",
+        "a: !!python/object:os.x",
+        "[" * 20_000,
+    ],
+)
+def test_broken_yaml_is_one_clear_line(gpudoctor: Command, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "compose.yml"
+    path.write_text(text, encoding="utf-8")
+    done = gpudoctor("fit", "--from-compose", path, "--hardware", "L4")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "Traceback" not in done.stderr
+
+
+def test_the_hub_cache_is_where_hugging_face_says(gpudoctor: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "hub" / "models--acme--tiny" / "snapshots" / "0123"
+    folder.mkdir(parents=True)
+    (folder.parents[1] / "refs").mkdir()
+    (folder.parents[1] / "refs" / "main").write_text("0123", encoding="utf-8")
+    shape = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2,
+             "num_attention_heads": 4, "num_key_value_heads": 4, "intermediate_size": 128, "vocab_size": 256,
+             "max_position_embeddings": 512, "torch_dtype": "bfloat16", "tie_word_embeddings": False}  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(shape), encoding="utf-8")
+    question = ("fit", "acme/tiny", "--engine", "transformers", "--hardware", "L4", "--json")
+    assert gpudoctor(*question).returncode == 2
+    done = gpudoctor(*question, HF_HOME=str(tmp_path))
+    assert json.loads(done.stdout)["model"]["layers"] == 2
