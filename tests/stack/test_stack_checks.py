@@ -91,7 +91,7 @@ def test_rocm_build_on_nvidia_is_named() -> None:
 @pytest.mark.parametrize(("kind", "status"), [("timeout", "unknown"), ("not-recorded", "skip"), ("error", "unknown"),
                                               ("not-applicable", "skip")])
 def test_a_gatekeeper_never_turns_a_failed_look_into_green(section: str, check: str, kind: Any, status: str) -> None:
-    facts = {"host": HOST, "gpus": gpus(), section: Unavailable("it hung", kind)}
+    facts: dict[str, Any] = {"host": HOST, "gpus": gpus(), section: Unavailable("it hung", kind)}
     assert next(r.status for r in judge_check(check, **facts)) == status
 
 

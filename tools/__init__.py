@@ -1,0 +1,1 @@
+"""Commands of maintainers, which do not ship."""
