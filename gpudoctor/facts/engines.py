@@ -33,7 +33,8 @@ class EngineBinary(Item, frozen=True, kw_only=True):
     Attributes:
         path: The program.
         version: ``0.11.10``; for llama.cpp its build number (``b7240``). None when no file tells it.
-        version_source: Where the version was read: ``build-info``, ``library-name`` or ``path``.
+        version_source: Where the version was read: ``build-info``, ``linker-string`` (a string beside the Go linker's
+            own), ``library-name`` or ``path``.
         origin: ``local``, ``distribution``, ``snap``, ``home``, ``homebrew`` or ``nix``, by where it lies.
         pids: Processes that run it now.
         container: An id of the container that it runs in, None on the host. ``path`` is then the one inside.

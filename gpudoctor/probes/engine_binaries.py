@@ -1,5 +1,6 @@
 """Ollama and llama.cpp as programs: version, and the GPUs that their libraries were compiled for. Nothing is run."""
 
+import functools
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -39,6 +40,9 @@ _IN_PATH = re.compile(
 _GO_MAGIC = b"\xff Go buildinf:"
 _GO_VERSION = re.compile(r"version\.Version=v?(\d+\.\d+\.\d+[0-9A-Za-z.+-]*)")
 _GO_MODULE = re.compile(r"^mod\tgithub\.com/ollama/ollama\tv(\d+\.\d+\.\d+[0-9A-Za-z.+-]*)", re.MULTILINE)
+_LINKED = re.compile(rb"(?<![0-9A-Za-z.+-])(\d{1,3}\.\d{1,4}\.\d{1,4}(?:-[0-9A-Za-z.]{1,16})?)\x00")
+_NEAR_BYTES = 8 << 10
+_MAX_STRINGS = 96 << 20
 _MAX_ENGINES = 32
 _MAX_RUNNERS = 64
 
@@ -62,7 +66,12 @@ def probe(out: Reporter, root: Root) -> None:
         known = EngineBinary(engine=engine, path=place.path, origin=origin_of(place.path), pids=place.pids,
                              container=place.container)
         out.start(name, patience=8, section="engines", field="engines", placeholder=known, promised=True)
+        binaries.tell = functools.partial(_looking_into, out, name)
         out.append("engines", "engines", read_engine(place.root, known, binaries))
+
+
+def _looking_into(out: Reporter, item: str, path: str) -> None:
+    out.start(item, doing=f"looking into {path}")
 
 
 def _places(root: Root, places: Places) -> list[_Place]:
@@ -144,30 +153,61 @@ def _with(known: EngineBinary, **changes: object) -> EngineBinary:
 def _ollama_version(root: Root, path: str) -> tuple[str | None, str | None]:
     try:
         with open_regular(root, path) as file:
-            start, size = read_elf(file).sections.get(".go.buildinfo", (0, 0))
-            version = go_version(file.read(start, min(size, 1 << 18)))
+            sections = read_elf(file).sections
+            start, size = sections.get(".go.buildinfo", (0, 0))
+            notes = file.read(start, min(size, 1 << 18))
+            version = go_version(notes)
+            if version:
+                return version, "build-info"
+            start, size = sections.get(".rodata", (0, 0))
+            version = linked_version(file.read(start, min(size, _MAX_STRINGS)), go_notes(notes)[0])
+            if version:
+                return version, "linker-string"
     except (OSError, ElfError):
-        version = None
-    return (version, "build-info") if version else _version_in(path)
+        pass
+    return _version_in(path)
+
+
+def go_notes(data: bytes) -> tuple[str, str]:
+    """Return the Go version and the module's notes that the Go linker left in a program; empty without them.
+
+    Layout (debug/buildinfo): magic of 14 bytes, pointer size, flags; flag 2: at 32 two strings, each with its length
+    as a varint, the second being the notes between two marks of 16 bytes.
+    """
+    if not data.startswith(_GO_MAGIC) or len(data) < 32 or not data[15] & 2:
+        return "", ""
+    length, at = _varint(data, 32)
+    compiler = data[at : at + length].decode("utf-8", "replace")
+    length, at = _varint(data, at + length)
+    return compiler, data[at : at + length].decode("utf-8", "replace")
 
 
 def go_version(data: bytes) -> str | None:
-    """Return Ollama's version from what the Go linker notes in a program; None when it was built without.
-
-    Layout (debug/buildinfo): magic of 14 bytes, pointer size, flags; flag 2: at 32 two strings, each with its length
-    as a varint, the second being the module's notes between two marks of 16 bytes.
-    """
-    if not data.startswith(_GO_MAGIC) or len(data) < 32 or not data[15] & 2:
-        return None
-    length, at = _varint(data, 32)
-    length, at = _varint(data, at + length)
-    notes = data[at : at + length].decode("utf-8", "replace")
+    """Return Ollama's version from the linker's notes; None when they do not have it (built with ``-trimpath``)."""
+    notes = go_notes(data)[1]
     for pattern in (_GO_VERSION, _GO_MODULE):
         match = pattern.search(notes)
         # 0.0.0 is what builds without a release call themselves.
         if match and not match[1].startswith("0.0.0"):
             return match[1].rstrip('"')[:64]
     return None
+
+
+def linked_version(strings: bytes, compiler: str) -> str | None:
+    """Return the version that was given to the Go linker with ``-X``; None when there is not exactly one.
+
+    Unlike other strings of Go, those end with a zero, and lie beside the linker's own: the compiler's version. So it
+    is in what Go 1.23 to 1.27 linked (docker, kpt, and programs built to see it).
+    """
+    if not compiler.startswith("go1."):
+        return None
+    found: set[bytes] = set()
+    mark = compiler.encode() + b"\0"
+    at = -1
+    while (at := strings.find(mark, at + 1)) >= 0:
+        near = strings[max(0, at - _NEAR_BYTES) : at + _NEAR_BYTES]
+        found.update(match[1] for match in _LINKED.finditer(near))
+    return found.pop().decode() if len(found) == 1 and b"0.0.0" not in found else None
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -5,7 +5,7 @@ import csv
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from gpudoctor.facts.base import Unavailable
@@ -45,11 +45,14 @@ class Binaries:
 
     def __init__(self, root: Root, seconds: float = _SECONDS_IN_ALL) -> None:
         self.root = root
+        #: Called with each path before it is opened: a slow disk must not look like a dead one.
+        self.tell: Callable[[str], None] = lambda path: None
         self._deadline = time.monotonic() + seconds
         self._known: dict[tuple[int, ...], Scan] = {}
 
     def scan(self, path: str, root: Root | None = None) -> Scan | Unavailable:
         """Return what a file's CUDA code was compiled for, or why that is not known."""
+        self.tell(path)
         try:
             with open_regular(root or self.root, path) as file:
                 if file.identity not in self._known:

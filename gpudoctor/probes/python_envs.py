@@ -1,5 +1,6 @@
 """Python environments with what decides whether an engine in them can use this machine's GPUs. Nothing is imported."""
 
+import functools
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -114,6 +115,7 @@ def _read_all(
         if out.left_out(each.name):
             continue
         out.start(each.name, doing="reading its packages")
+        binaries.tell = functools.partial(_looking_into, out, each.name)
         if time.monotonic() - started > _SECONDS_IN_ALL:
             said = msgspec.structs.replace(each.placeholder(), failure="not read: the probe's time was used up")
         else:
@@ -125,6 +127,10 @@ def _read_all(
                 said = msgspec.structs.replace(
                     each.placeholder(), failure=f"{type(error).__name__}: {error}"[:300])
         out.append("python_envs", "environments", said)
+
+
+def _looking_into(out: Reporter, item: str, path: str) -> None:
+    out.start(item, doing=f"looking into {path}")
 
 
 def _missing(out: Reporter, root: Root, named: Sequence[str], candidates: Sequence[_Candidate]) -> None:

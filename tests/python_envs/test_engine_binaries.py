@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from gpudoctor.facts.engines import Engines
-from gpudoctor.probes.engine_binaries import go_version, origin_of
+from gpudoctor.probes.engine_binaries import go_version, linked_version, origin_of
 from gpudoctor.probes.root import Root
 from gpudoctor.probes.runner import ProbeSpec, run_probes
 
@@ -71,6 +71,32 @@ def test_ollama_without_a_version_says_none(root: Root, tmp_path: Path, make: An
 )
 def test_go_s_notes(notes: str, version: str | None) -> None:
     assert go_version(build_info(notes)) == version
+
+
+def test_a_version_that_only_the_linker_was_told(root: Root, tmp_path: Path, make: Any, make_elf: Any) -> None:
+    """-trimpath keeps the linker's flags out of the notes; the string itself stays."""
+    notes = "path\tgithub.com/ollama/ollama\nmod\tgithub.com/ollama/ollama\t(devel)\t\nbuild\t-trimpath=true\n"
+    strings = b"want 1.2.3 or so" + bytes(9) + b"333333\xd3\xbf0.11.10\0go1.24.1\0" + bytes(20) + b"call frame\0"
+    sections = {".rodata": bytes(1 << 16) + strings, ".go.buildinfo": build_info(notes)}
+    make.write(tmp_path / "usr/bin/ollama", make_elf(sections=sections)).chmod(0o755)
+    found = take(root).engines[0]
+    assert (found.version, found.version_source) == ("0.11.10", "linker-string")
+
+
+@pytest.mark.parametrize(
+    ("strings", "version"),
+    [
+        (b"\x000.12.3-rc1\0go1.24.1\0", "0.12.3-rc1"),
+        (b"0.12.3\0go1.24.1\0" + bytes(100) + b"1.3.1\0", None),
+        (b"0.12.3\0" + bytes(20_000) + b"go1.24.1\0", None),
+        (b"0.0.0\0go1.24.1\0", None),
+        (b"v10.12.3.4\0go1.24.1\0", None),
+        (b"0.12.3\0go1.23.0\0", None),
+        (b"", None),
+    ],
+)
+def test_two_candidates_or_a_far_one_are_no_version(strings: bytes, version: str | None) -> None:
+    assert linked_version(b"\xff" + strings, "go1.24.1") == version
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff Go buildinf:", b"\xff Go buildinf:\x08\x02" + b"\xff" * 40,

@@ -12,6 +12,8 @@ import msgspec
 import pytest
 
 from gpudoctor.facts.python_envs import PythonEnvironment, PythonEnvs
+from gpudoctor.facts.redact import redact
+from gpudoctor.facts.snapshot import Snapshot, decode, encode
 from gpudoctor.probes import env_search, python_envs
 from gpudoctor.probes.env_layout import parse_pyvenv
 from gpudoctor.probes.root import Root
@@ -311,3 +313,14 @@ def test_a_volume_that_really_hangs(root: Root, tmp_path: Path, make: Any, place
     assert {each.path for each in found.environments} == {"/opt/vllm", "/home/lee/venv"}
     assert [each.path for each in found.left_out] == [f"/{place}"]
     assert "did not answer" in found.left_out[0].failure
+
+
+def test_a_redacted_snapshot_names_nobody(root: Root, home: Path, make: Any) -> None:
+    site = make.venv(home / "llm/venv")
+    make.torch(site)
+    (site / "~orch-1.dist-info").mkdir()
+    facts = redact(Snapshot(python_envs=take(root)))
+    assert b"kim" not in msgspec.json.encode(facts)
+    assert isinstance(facts.python_envs, PythonEnvs)
+    assert facts.python_envs.environments[0].torch is not None
+    assert decode(encode(facts), "again") == facts
