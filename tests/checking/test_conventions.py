@@ -36,6 +36,11 @@ gpu.idle-hot cuda.unusable host.ram-short host.oom-kills host.swap-none host.dis
 host.disk-failing host.port-taken host.fabric-link host.limits-low host.acs-on host.clock-unsynced
 host.locale-not-utf8 host.cgroup-v1 host.monitoring-absent amd.driver-missing amd.no-access amd.rocm-too-old
 amd.unhealthy amd.iommu
+stack.cuda-too-new stack.ptx-too-new stack.forward-compat stack.nvcc-missing stack.nvrtc-headers-missing
+stack.compiler-too-old stack.libraries-missing stack.cudnn stack.library-shadowed torch.cpu-only torch.arch-missing
+torch.driver-too-old engine.gpu-unsupported engine.driver-too-old engine.cuda-runtime-missing engine.torch-mismatch
+engine.model-unknown engine.dtype-unsupported engine.quant-unsupported engine.attention-unsupported
+engine.parallel-indivisible engine.mig-uuid env.visible-devices env.harmful env.ignored env.hf-token-missing
 """
 
 
