@@ -18,6 +18,9 @@ def snapshot(
         bool, typer.Option("--redact", help="Without serials, UUIDs, host and user names, network addresses.")
     ] = False,
     deep: Annotated[bool, typer.Option("--deep", help="Also run short tests on each idle GPU.")] = False,
+    python: Annotated[
+        list[Path] | None, typer.Option(metavar="PATH", help="Also read this Python environment. Repeatable.")
+    ] = None,
     root: Annotated[str, typer.Option(metavar="DIR", help="Prefix of every file read, for a mounted host.")] = "/",
     timeout: Annotated[
         float | None, typer.Option(min=1, max=3600, help="Seconds for all probes: 45, with --deep 300.")
