@@ -46,7 +46,11 @@ def snapshot(
     require_folder(root)
     with progress_line(sys.stderr, enabled=True) as progress:
         facts = take_snapshot(
-            root=root, timeout=seconds(timeout, deep), deep=deep, progress=progress
+            root=root,
+            timeout=seconds(timeout, deep),
+            deep=deep,
+            options={"python": [str(path.absolute()) for path in python or []]},
+            progress=progress,
         )
     if redact:
         facts = take_names_out(facts)
