@@ -8,7 +8,7 @@ from gpudoctor.checking.causes import EXPLAINS, link
 from gpudoctor.checking.finding import Result, skipped
 from gpudoctor.checking.log_findings import told, weight
 from gpudoctor.checking.registry import Check
-from gpudoctor.facts.signatures import NOT_PASTED, Signatures
+from gpudoctor.facts.signatures import NOT_PASTED, PASTED_ENVIRONMENT, Signatures
 from gpudoctor.facts.snapshot import Snapshot
 
 #: What the causes of ``check`` leave open because only logs show it. Read after them.
@@ -84,9 +84,11 @@ def _by_piece(result: Result) -> bool:
 def _silent(result: Result) -> Result:
     """A section that nobody pasted is nothing that could not be read."""
     finding = result.finding
-    if result.status != "unknown" or finding.params.get("reason") != NOT_PASTED.reason:
+    silent = finding.params.get("reason") == NOT_PASTED.reason or finding.subject == PASTED_ENVIRONMENT
+    if result.status != "unknown" or not silent:
         return result
-    return msgspec.structs.replace(result, finding=skipped(finding.subject, finding.message, reason=NOT_PASTED.reason))
+    skip = skipped(finding.subject, finding.message, evidence=finding.evidence, **finding.params)
+    return msgspec.structs.replace(result, finding=skip)
 
 
 def ranked(results: Sequence[Result]) -> tuple[Result, ...]:

@@ -5,13 +5,13 @@ import re
 from gpudoctor.evidence.statements import Statements, version_in
 from gpudoctor.facts.base import NOT_RECORDED, Section, Unavailable
 from gpudoctor.facts.driver import Driver
+from gpudoctor.facts.engines import EngineBinary, Engines
 from gpudoctor.facts.gpus import Gpu, Gpus, Mig
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.python_envs import PythonEnvironment, PythonEnvs, PythonPackage, TorchBuild
-from gpudoctor.facts.signatures import NOT_PASTED
+from gpudoctor.facts.signatures import NOT_PASTED, PASTED_ENVIRONMENT
+from gpudoctor.matrices import pytorch
 
-#: Where a pasted environment stands in findings.
-ENVIRONMENT = "pasted"
 _NOTHING = frozenset(
     {"", "none", "n/a", "na", "no", "could not collect", "absent", "not found", "null", "-", "not installed"}
 )
@@ -30,6 +30,7 @@ def sections(stated: Statements, context: frozenset[str]) -> dict[str, Section]:
         "gpus": _gpus(stated, context),
         "driver": _driver(stated.told, context),
         "python_envs": _environments(stated),
+        "engines": _engines(stated.told),
     }
     return {name: section for name, section in found.items() if section is not None}
 
@@ -118,7 +119,7 @@ def _environments(stated: Statements) -> PythonEnvs | None:
     if build is not None:
         packages["torch"] = build.version
     environment = PythonEnvironment(
-        path=ENVIRONMENT,
+        path=PASTED_ENVIRONMENT.partition(":")[2],
         kind="other",
         found=("active",),
         python=version_in(told.get("python", "")),
@@ -126,6 +127,13 @@ def _environments(stated: Statements) -> PythonEnvs | None:
         torch=build,
     )
     return PythonEnvs(environments=(environment,))
+
+
+def _engines(told: dict[str, str]) -> Engines | None:
+    version = re.match(r"v?(\d[\w.\-]*)", told.get("ollama", ""))
+    if version is None:
+        return None
+    return Engines(engines=(EngineBinary(engine="ollama", path="ollama", version=version[1], version_source="paste"),))
 
 
 def _torch(text: str, told: dict[str, str]) -> TorchBuild:
@@ -142,4 +150,15 @@ def _torch(text: str, told: dict[str, str]) -> TorchBuild:
         cuda, hip = f"{found[1]}.{found[2]}", None
     elif local.startswith("rocm"):
         cuda, hip = None, local.removeprefix("rocm")
-    return TorchBuild(version=version, cuda=cuda, hip=hip)
+    aarch64 = re.search(r"aarch64|arm64", f"{told.get('platform', '')} {told.get('os', '')}".lower()) is not None
+    archs = _compiled(version, cuda, aarch64) if isinstance(cuda, str) else ()
+    return TorchBuild(version=version, cuda=cuda, hip=hip, declared=archs or NOT_PASTED)
+
+
+def _compiled(version: str, cuda: str, aarch64: bool) -> tuple[str, ...]:
+    """Return what PyTorch's own wheel of this version was compiled for, () for a build of somebody else's."""
+    release = pytorch.release(version)
+    if aarch64:
+        return release.aarch64_arch_list if release is not None and release.aarch64_cuda == cuda else ()
+    variant = pytorch.variant(version, cuda)
+    return variant.arch_list if variant is not None else ()

@@ -36,6 +36,8 @@ def of_statements(stated: Statements) -> set[str]:
         found.add("mig")
     if any(" MIG " in facts.get("name", "") for facts in stated.gpus.values()):
         found.add("mig")
+    if len(stated.gpus) > 1 or re.match(r"(?:[2-9]|\d\d)\b", told.get("tensor parallel", "")):
+        found.add("several-gpus")
     if "toolkit" in told and is_nothing(told["toolkit"]):
         found.add("no-toolkit")
     torch = told.get("torch") or stated.packages.get("torch") or ""

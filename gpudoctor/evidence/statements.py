@@ -52,13 +52,14 @@ _PACKAGE = re.compile(
     r"[\s>*\-]{0,8}(?:\[(?:pip3?|conda)\]\s{0,4})?([A-Za-z][\w.\-]{1,40})(?:\s{0,4}==\s{0,4}|\s{1,60})(\d[\w.+!\-]{0,40})"
 )
 _PIP_HEAD = re.compile(r"\s*(?:Package\s+Version|# Name\s+Version)")
+_OLLAMA = re.compile(r"Listening on \S{1,60} \(version (\d[\w.\-]{1,30})\)|ollama version is (\d[\w.\-]{1,30})")
 _NUMBER = re.compile(r"v?\d")
 _NUMBER_OR_NONE = re.compile(r"v?\d|none|n/?a|could not|absent|not |no\b|-|null", re.IGNORECASE)
 #: What a value must look like to be taken for that fact: log lines have colons, too.
 _FORMS: dict[str, re.Pattern[str]] = {
     "kernel": re.compile(r"\d+\.\d+"), "driver": _NUMBER, "driver cuda": _NUMBER, "module": re.compile(r"\d{3}|NVIDIA"),
     "torch": _NUMBER, "torch cuda": _NUMBER_OR_NONE, "torch hip": _NUMBER_OR_NONE, "toolkit": _NUMBER_OR_NONE,
-    "capability": _NUMBER, "python": _NUMBER, "vllm": _NUMBER, "sglang": _NUMBER, "heads": _NUMBER,
+    "capability": _NUMBER, "python": _NUMBER, "vllm": _NUMBER, "sglang": _NUMBER, "ollama": _NUMBER, "heads": _NUMBER,
     "tensor parallel": _NUMBER, "gpu total gib": _NUMBER, "gpu free gib": _NUMBER, "image cuda": _NUMBER,
     "gpu": re.compile(r"[A-Za-z][\w ./()\-]{2,80}$"),
 }  # fmt: skip
@@ -89,6 +90,10 @@ class Statements:
                 self.told.setdefault("fabric state", line.partition(":")[2].strip())
         if _SMI_HEAD.search(line) or (self._row is not None or "|" in line[:4]):
             self._table(line, number)
+        listening = _OLLAMA.search(line)
+        if listening is not None:
+            self.told.setdefault("ollama", listening[1] or listening[2])
+            self._seen("ollama-log", number)
         gpu = _GPU.match(line)
         if gpu is not None:
             self._seen("gpu-list", number)

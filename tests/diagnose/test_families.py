@@ -51,7 +51,8 @@ def test_the_cause_is_named_first(ids: tuple[str, ...], text: str) -> None:
 
 PARTS = (
     "GPU 0: NVIDIA ", "NVIDIA-SMI 535.1  Driver Version: ", "PyTorch version: ", "|   0  Tesla T4   Off  | ", "\n",
-    ": ",     "99999999999999999999", "torch==", "CUDA Version: ", "compute capability: ", "divisible by ", "offloaded 0/",
+    ": ", "99999999999999999999", "torch==", "CUDA Version: ", "compute capability: ", "divisible by ",
+    "offloaded 0/",
     "(1.0.0/0 GiB)", "is less than desired GPU memory utilization (", "attention heads (0) must be divisible by (0)",
     "Free memory on device (nan/inf GiB)", "Xid (PCI:0000:01:00): ", "\u0660", "{0}", "secure boot: on", "WSL2 ",
     "NVRM: ",
