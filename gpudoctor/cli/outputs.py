@@ -56,7 +56,9 @@ def write_outputs(
         else:
             from gpudoctor.reports.console import Look, render
 
-            look = Look.of(sys.stdout, color="never" if to_file else color, verbose=verbose, quiet=quiet)
+            # -q spares the screen; who asks for a file wants the report.
+            spared = 0 if to_file else quiet
+            look = Look.of(sys.stdout, color="never" if to_file else color, verbose=verbose, quiet=spared)
             text = render(report, facts, look)
         if output.path is None:
             say(text)

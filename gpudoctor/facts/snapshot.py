@@ -146,11 +146,19 @@ def read_snapshot(path: Path) -> Snapshot:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside ``path`` and rename, so that a full disk leaves the old file whole.
+    """Write beside the file and rename, so that a full disk leaves the old file whole.
+
+    A link stays a link. What is no regular file (``/dev/null``, ``/dev/stdout``, a pipe) is written to: to rename
+    over it would take it from the whole machine.
 
     Raises:
         OSError: As the file system says; nothing half-written stays behind.
     """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as special:
+            special.write(data)
+        return
+    path = path.resolve() if path.is_symlink() else path
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
