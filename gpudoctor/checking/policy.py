@@ -39,7 +39,10 @@ class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Accept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One ``[[accept]]`` entry. ``id`` may be a glob; ``until`` is the last day on which it holds."""
+    """One ``[[accept]]`` entry. ``id`` may be a glob; ``until`` is the last day on which it holds.
+
+    A gatekeeper that fails or cannot look is covered only by an entry that names it: behind it nothing was judged.
+    """
 
     id: str
     reason: str

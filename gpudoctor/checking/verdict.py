@@ -61,8 +61,8 @@ def judge(
 def _accept(result: Result, policy: Policy, deciding: Collection[str]) -> Result:
     if result.status not in ("fail", "warn", "unknown"):
         return result
-    # Who accepts "gpu.*" lives with faults that were seen, not with a driver that nobody could look at.
-    blind = result.status == "unknown" and result.id in deciding
+    # Who accepts "driver.*" lives with faults that were seen, not with a driver that hangs or cannot be looked at.
+    blind = result.status in ("fail", "unknown") and result.id in deciding
     acceptance, expired = policy.acceptance(result.id, result.subject, by_name=blind)
     if acceptance is not None:
         return msgspec.structs.replace(result, accepted=acceptance)

@@ -97,6 +97,8 @@ def test_only_a_named_acceptance_covers_what_could_not_be_looked_at(
     gone = {"status": "unavailable", "reason": "cut", "kind": "crashed"}
     document = {**recorded(checkout, "h100x8-healthy"), "gpus": gone}
     assert code(judge(gpudoctor, tmp_path, document, "--config", config)) == expected
+    hung = recorded(checkout, "h100x8-nvml-hangs")
+    assert code(judge(gpudoctor, tmp_path, hung, "--config", config)) == (1 if expected else 0)
 
 
 KEEPER = '''"""Acme says that all is well.
