@@ -111,12 +111,12 @@ def _judge(build: Build, here: Machinery, host: Host | Unavailable) -> Finding:
 
 def _releases(build: Build, here: Machinery) -> tuple[Step, ...]:
     found: list[Step] = []
-    same = other_vllm_image(build.version or "", here) if build.engine == "vllm" else None
-    if same is not None:
-        found += steps(same)
     choice = best(build.engine, here)
     if choice is not None:
         found += steps(choice)
+    same = other_vllm_image(build.version or "", here) if build.engine == "vllm" else None
+    if same is not None:
+        found += steps(same)
     return tuple(found)
 
 

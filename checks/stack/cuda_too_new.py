@@ -83,7 +83,7 @@ def _judge(build: Build, ceiling: str, here: Machinery, host: Host | Unavailable
     fix: list[Step] = []
     same = other_vllm_image(build.version or "", here) if build.engine == "vllm" else None
     choice = best(build.engine, here)
-    for each in (same, choice):
+    for each in (choice, same):
         fix += steps(each) if each else ()
     fix += [*install_driver(host), reboot(host)]
     if build.image is not None and may_carry_newer(here) is not False:

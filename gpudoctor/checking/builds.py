@@ -65,15 +65,23 @@ def _asked(wish: EngineWish, here: Machinery) -> Build:
         version = inside.version if inside else None
     else:
         version = wish.version or newest(wish.name)
-        need = engine_requirement(
-            wish.name, version or "", compute_capability=here.lowest, machine=here.machine
-        ) if version else None
+        need = _need(wish.name, version, here)
     label = wish.label if wish.image or wish.version or version is None else f"{wish.name} {version}"
     return Build(
         label=label, subject="host", engine=need.engine if need else wish.name, version=version, need=need,
         cuda=need.cuda if need else None, arch_list=need.arch_list if need else (),
         where=need.source.title if need else "matrices", image=wish.image,
     )
+
+
+def _need(engine: str, version: str | None, here: Machinery) -> EngineRequirement | None:
+    """What a release needs; None where the matrices know only its build for CUDA, and this is another (``+cpu``)."""
+    if version is None:
+        return None
+    local = version.partition("+")[2]
+    if engine != "torch" and local and pytorch.cuda_of_local_version(version) is None:
+        return None
+    return engine_requirement(engine, version, compute_capability=here.lowest, machine=here.machine)
 
 
 def environments(envs: PythonEnvs | Unavailable, target: Target) -> tuple[PythonEnvironment, ...]:
@@ -129,7 +137,7 @@ def engine_builds(found: Iterable[PythonEnvironment], here: Machinery) -> tuple[
             engine = PACKAGES.get(package.name)
             if engine is None or package.version is None:
                 continue
-            need = engine_requirement(engine, package.version, compute_capability=here.lowest)
+            need = _need(engine, package.version, here)
             builds.append(Build(
                 label=f"{package.name} {package.version}", subject=subject_of(each), engine=engine,
                 version=package.version, need=need, cuda=_linked(each, package.name) or (need.cuda if need else None),
@@ -166,7 +174,7 @@ def binaries(engines: Engines | Unavailable, target: Target, here: Machinery) ->
 
 def _binary(each: EngineBinary, here: Machinery) -> Build:
     version = each.version.removeprefix("v") if each.version else None
-    need = engine_requirement("ollama", version, compute_capability=here.lowest) if version else None
+    need = _need("ollama", version, here)
     return Build(
         label=f"ollama {version or '(version not told)'}", subject=f"file:{each.path}", engine="ollama",
         version=version, need=need, cuda=need.cuda if need else None, arch_list=need.arch_list if need else (),

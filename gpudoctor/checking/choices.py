@@ -44,7 +44,8 @@ def steps(choice: Choice) -> tuple[Step, ...]:
     if choice.engine == "sglang":
         return (step("Install {choice} in a fresh environment.", "pip install sglang=={version}", **values),)
     if choice.engine == "vllm" and choice.image and choice.channel:
-        return (step("Take the image of {choice}.", "docker pull {image}", **values),)
+        return (step("Or try the image of {choice}: the driver takes it, its code for this GPU is not in the matrices.",
+                     "docker pull {image}", **values),)
     if choice.engine == "vllm":
         line = (
             step("Install {choice} in a fresh environment; PyTorch's index has the build with code for this GPU.",

@@ -120,15 +120,15 @@ def _others(build: Build, target: Target, snapshot: Snapshot, here: Machinery, p
         return (step("Take an image of CUDA {ceiling} or older, or of the same major version.", ceiling=here.ceiling),)
     here = _any_driver(here)
     found: list[Step] = []
-    same = other_vllm_image(build.version or "", here) if build.engine == "vllm" and build.image is None else None
-    if same is not None and same.image and _runs(same, target, snapshot, policy, catalogue):
-        found += steps(same)
     for engine in dict.fromkeys((build.engine, "ollama") if target.model or build.engine != "torch" else ("torch",)):
         choice = next(_running(engine, here, target, snapshot, policy, catalogue), None)
         if choice is not None and choice.version != build.version:
             found += steps(choice)
             if engine == build.engine:
                 break
+    same = other_vllm_image(build.version or "", here) if build.engine == "vllm" and build.image is None else None
+    if same is not None and target.model is None:
+        found += steps(same)
     return tuple(found)
 
 
