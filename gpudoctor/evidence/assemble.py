@@ -61,7 +61,8 @@ def _gpus(stated: Statements, context: frozenset[str]) -> Gpus | None:
     told = stated.told
     driver = version_in(told.get("driver", ""))
     cuda = version_in(told.get("driver cuda", ""))
-    if not (stated.gpus or driver or cuda):
+    queried = stated.query.facts()
+    if not (stated.gpus or queried or driver or cuda):
         return None
     capability = re.fullmatch(r"(\d{1,2})\.(\d)", told.get("capability", "").strip())
     gpus = []
@@ -86,8 +87,8 @@ def _gpus(stated: Statements, context: frozenset[str]) -> Gpus | None:
     return Gpus(
         driver_version=driver or NOT_PASTED,
         cuda_version=int(major) * 1000 + int(minor[:2] or 0) * 10 if cuda else NOT_PASTED,
-        count=len(gpus) or NOT_PASTED,
-        gpus=tuple(gpus),
+        count=len(queried or gpus) or NOT_PASTED,
+        gpus=queried or tuple(gpus),
     )
 
 

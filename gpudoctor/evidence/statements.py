@@ -2,6 +2,7 @@
 
 import re
 
+from gpudoctor.evidence.nvidia_smi_query import HEAD, Query
 from gpudoctor.facts.python_envs import COMPANIONS, ENGINES
 
 #: As people and tools write it -> the key under which it is kept. What is not here is left out.
@@ -39,7 +40,10 @@ KEYS: dict[str, str] = {
     "in container nvml": "in container nvml", "host nvidia smi": "host nvidia smi",
 }  # fmt: skip
 _LINE = re.compile(r"[\s>*\-#|\"'`]{0,12}([A-Za-z][\w ./()\-]{0,46}?)[\"'*`]{0,3}\s{0,20}[:=]\s{0,8}(\S.{0,400})")
-_GPU = re.compile(r"[\s>*\-]{0,8}GPU (\d{1,3}): (.{1,120}?)(?: \(UUID: (GPU-[\w-]{8,60})\))?\s*$")
+_GPU = re.compile(
+    r"[\s>*\-]{0,8}(?:GPU models and configuration\s{0,4}:\s{0,4})?GPU (\d{1,3}): (.{1,120}?)"
+    r"(?: \(UUID: (GPU-[\w-]{8,60})\))?\s*$"
+)
 _MIG = re.compile(r"\s{1,8}MIG \S{1,20}\s+Device\s+\d{1,2}: \(UUID: MIG-")
 _SMI_HEAD = re.compile(
     r"NVIDIA-SMI \S{1,20}\s+(?:Driver|KMD) Version: (\d[\d.]{2,16})(?:\s+CUDA (?:UMD )?Version: (\d{1,2}\.\d{1,2}))?"
@@ -77,11 +81,17 @@ class Statements:
         self.gpus: dict[int, dict[str, str]] = {}
         self.packages: dict[str, str] = {}
         self.kinds: dict[str, int] = {}
-        self._listing = self._fabric = False
+        self.query = Query()
+        self._querying = self._listing = self._fabric = False
         self._row: int | None = None
 
     def feed(self, line: str, number: int) -> str | None:
         """Take one line; return the value of a note whose key is unknown, which may be a log line itself."""
+        if HEAD in line:
+            self._querying = True
+            self._seen("nvidia-smi-query", number)
+        elif self._querying and self.query.feed(line):
+            return None
         if line.strip() == "Fabric":
             self._fabric = True
         elif self._fabric and ":" in line:

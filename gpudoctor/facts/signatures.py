@@ -9,7 +9,7 @@ from gpudoctor.facts.base import Item, Section, Unavailable
 #: What diagnose says of every section that the paste is silent on.
 NOT_PASTED = Unavailable("not in what you pasted", "not-asked")
 #: The subject of findings on the Python environment that a report describes.
-PASTED_ENVIRONMENT = "env:pasted"
+PASTED_ENVIRONMENT = "env:the paste"
 
 
 class Piece(Item, frozen=True, kw_only=True):

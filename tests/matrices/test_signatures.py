@@ -48,6 +48,8 @@ def test_a_verdict_holds_together(each: Verdict) -> None:
     assert not placeholders(each.message)
     for way in each.fix:
         assert way.text.endswith((".", ":"))
+        assert not placeholders(way.text)
+        assert not placeholders(way.command or "")
 
 
 def test_every_problem_is_a_check() -> None:
