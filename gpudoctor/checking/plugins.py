@@ -9,6 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 import msgspec
 
 from gpudoctor.checking.finding import Finding, Result, step, unknown
+from gpudoctor.checking.foreign import pass_on, quiet
 from gpudoctor.checking.registry import Check, CheckError, from_module
 
 GROUP = "gpudoctor.checks"
@@ -51,9 +52,11 @@ def load_checks() -> Catalogue:
 def _load_package(entry: EntryPoint) -> Iterator[Check | Result]:
     subject = f"plugin:{entry.name}"
     try:
-        package = entry.load()
-        places = package.__path__
-    except (Exception, SystemExit) as error:
+        with quiet():
+            package = entry.load()
+            places = package.__path__
+    except BaseException as error:
+        pass_on(error)
         yield _broken("plugin.not-loaded", subject, f"{type(error).__name__}: {error}", entry.value)
         return
     empty = True
@@ -61,11 +64,15 @@ def _load_package(entry: EntryPoint) -> Iterator[Check | Result]:
         for name in _modules(area):
             empty = False
             try:
-                yield from_module(importlib.import_module(name), entry.value)
-            except (Exception, SystemExit) as error:
+                with quiet():
+                    found = from_module(importlib.import_module(name), entry.value)
+            except BaseException as error:
+                pass_on(error)
                 check_id = name.removeprefix(entry.value + ".").replace("_", "-")
                 reason = str(error) if isinstance(error, CheckError) else f"{type(error).__name__}: {error}"
                 yield _broken(check_id, subject, reason, entry.value)
+            else:
+                yield found
     if empty:
         yield _broken("plugin.not-loaded", subject, f"package {entry.value} holds no checks", entry.value)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gpudoctor.checking.finding import Finding, Result, skipped, step, unknown
+from gpudoctor.checking.foreign import pass_on, quiet, sound
 from gpudoctor.checking.needs import NotKnown
 from gpudoctor.checking.policy import Policy
 from gpudoctor.checking.registry import Check
@@ -68,13 +69,12 @@ def _each_gpu(
 def _call(each: Check, facts: Mapping[str, Any], subject: str) -> Iterator[Finding]:
     got: list[Finding] = []
     try:
-        for finding in each.function(**facts):
-            if not isinstance(finding, Finding):
-                raise TypeError(f"yielded {type(finding).__name__}, not a Finding")
-            got.append(finding)
+        with quiet():
+            got.extend(map(sound, each.function(**facts)))
     except NotKnown as gap:
         got.append(_gap(subject, gap.fact))
-    except Exception as error:
+    except BaseException as error:
+        pass_on(error)
         got.append(
             unknown(
                 subject,

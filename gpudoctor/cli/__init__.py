@@ -83,7 +83,9 @@ def _discard_output() -> None:
 
 
 def _terminated(signal_number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + signal_number)
+    from gpudoctor.checking.foreign import Terminated
+
+    raise Terminated(128 + signal_number)
 
 
 def run(arguments: Sequence[str]) -> int:

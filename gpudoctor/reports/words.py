@@ -1,5 +1,6 @@
 """Templates and values become sentences here, and only here."""
 
+import contextlib
 import shlex
 import string
 from collections.abc import Mapping, Sequence
@@ -85,7 +86,8 @@ class _Filler(string.Formatter):
         if format_spec == "seconds" and isinstance(value, int | float):
             return duration(value)
         if format_spec and isinstance(value, int | float):
-            return str(format(value, format_spec))
+            with contextlib.suppress(ValueError, OverflowError):
+                return str(format(value, format_spec))
         if self._quote and isinstance(value, str | tuple | list):
             # A command is whole or wrong: several values are several words, and nothing is cut.
             words = (value,) if isinstance(value, str) else value
@@ -98,12 +100,20 @@ class _Filler(string.Formatter):
 
 def fill(template: str, params: "Mapping[str, Value]") -> str:
     """Return a template with its values. A value that is missing shows as ``?``."""
-    return _Filler(quote=False).vformat(template, (), params)
+    return _vformat(_Filler(quote=False), template, params)
 
 
 def fill_command(template: str, params: "Mapping[str, Value]") -> str:
     """Return a command to copy: text values are quoted for the shell."""
-    return _Filler(quote=True).vformat(template, (), params)
+    return _vformat(_Filler(quote=True), template, params)
+
+
+def _vformat(filler: _Filler, template: str, params: "Mapping[str, Value]") -> str:
+    try:
+        return filler.vformat(template, (), params)
+    except (ValueError, IndexError, KeyError, AttributeError):
+        # A third party's template with a stray brace: as it stands it still says something.
+        return short(template)
 
 
 def message(finding: "Finding") -> str:
