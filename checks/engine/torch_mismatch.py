@@ -15,7 +15,7 @@ Put back the PyTorch that the engine pins.
 
 from collections.abc import Iterator
 
-from gpudoctor.checking import Finding, Target, check, failed, noted, passed, saw, skipped, step
+from gpudoctor.checking import Finding, Target, check, failed, noted, passed, saw, skipped, step, warned
 from gpudoctor.checking.builds import environments, subject_of
 from gpudoctor.facts.python_envs import PythonEnvironment, PythonEnvs, PythonPackage, TorchBuild
 
@@ -45,7 +45,11 @@ def _judge(each: PythonEnvironment, package: PythonPackage, pinned: str, build: 
     if package.editable:
         return noted(subject_of(each), "{package} is a build of its own, made for PyTorch {pinned} or for the one "
                      "installed, {have}", package=package.name, pinned=pinned, have=have, evidence=seen)
+    fix = step("Put back the PyTorch it was built for.", "pip install torch=={pinned}", pinned=wanted)
+    if have.split(".")[:2] == wanted.split(".")[:2]:
+        return warned(subject_of(each), "{package} {version} was built for PyTorch {pinned}; {path} has {have}, a "
+                      "patch release apart", package=package.name, version=package.version, pinned=pinned,
+                      path=each.path, have=build.version, evidence=seen, fix=fix)
     return failed(subject_of(each), "{package} {version} was built for PyTorch {pinned}; {path} has {have}",
                   package=package.name, version=package.version, pinned=pinned, path=each.path, have=build.version,
-                  evidence=seen, fix=step("Put back the PyTorch it was built for.", "pip install torch=={pinned}",
-                                          pinned=wanted))
+                  evidence=seen, fix=fix)

@@ -46,7 +46,12 @@ def compiler_too_old(
         yield _source(each, name, cpp, host)
     any_c = _default(toolkits, ("gcc", "clang", "g++", "clang++"))
     seen = saw("compilers", tuple(f"{c.name} {c.version}" for c in toolkits.compilers), "PATH")
-    if any_c is None and tritons:
+    if any_c is None and tritons and all(each.kind == "conda" for each in tritons):
+        yield warned("host", "Triton in {path} needs a C compiler at the first request; the system has none, and "
+                     "whether conda brings one was not looked at", path=tritons[0].path, evidence=seen,
+                     fix=step("Install conda's compiler into that environment.",
+                              "conda install -p {path} -c conda-forge gxx", path=tritons[0].path))
+    elif any_c is None and tritons:
         yield failed("host", "Triton in {path} needs a C compiler at the first request, and there is none",
                      path=tritons[0].path, evidence=seen, fix=_install(host))
     elif tritons:

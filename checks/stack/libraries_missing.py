@@ -60,7 +60,7 @@ def _judge(each: PythonEnvironment) -> Iterator[Finding]:
 
 
 def _important(choice: LoaderChoice) -> bool:
-    return any(name in choice.wanted_by for name in ("libtorch", "torch/", "vllm/", "sgl_kernel", "libc10"))
+    return any(name in choice.wanted_by for name in ("libtorch", "torch/lib", "vllm/_C", "sgl_kernel", "libc10"))
 
 
 def _package(each: PythonEnvironment) -> str:

@@ -157,7 +157,10 @@ def _linked(each: PythonEnvironment, package: str) -> str | None:
 
 
 def _compiled(each: PythonEnvironment, package: str) -> tuple[str, ...]:
-    found = [e.arch_list for e in each.extensions if e.package == package and isinstance(e.arch_list, tuple)]
+    own = [e for e in each.extensions if e.package == package]
+    found = [e.arch_list for e in own if isinstance(e.arch_list, tuple)]
+    if len(found) < len(own):
+        return ()  # A file that was not read may hold the code for this GPU.
     return tuple(dict.fromkeys(arch for archs in found for arch in archs))
 
 

@@ -20,6 +20,14 @@ Exit codes
 1 beats 3. Warnings change the code only with --fail-on warn. An accepted finding changes nothing.
 """
 
+COMPAT_ANSWER = """\
+compat.answer
+
+What gpudoctor compat concludes from the checks beside it: whether the release that was asked for runs on this
+machine, and if not, which release and build would, with the line that installs it. A version, image or GPU that
+the tables do not know is unknown, never a pass; gpudoctor matrices shows the tables, their age and their sources.
+"""
+
 
 def explain(
     topic: Annotated[str, typer.Argument(metavar="ID", help="A check's id, or exit-codes.")],
@@ -29,6 +37,9 @@ def explain(
     from gpudoctor.checking.plugins import load_checks
     from gpudoctor.checking.selection import nearest
 
+    if topic == "compat.answer":
+        say(_json(topic, COMPAT_ANSWER, ()) if json else COMPAT_ANSWER)
+        return 0
     if topic == "exit-codes":
         say(_json("exit-codes", EXIT_CODES, ()) if json else EXIT_CODES)
         return 0
