@@ -170,7 +170,7 @@ def _facts(
             return read_snapshot(snapshot)
         except SnapshotError as error:
             raise Failure(str(error), str(snapshot), "record one with gpudoctor snapshot -o FILE") from None
-    require_folder(root)
+    root = require_folder(root)
     from gpudoctor.cli.progress import progress_line
     from gpudoctor.probes.take import take_snapshot
 
@@ -187,13 +187,17 @@ def _facts(
         )
 
 
-def require_folder(root: str) -> None:
-    """Refuse a ``--root`` that is no folder or may not be listed."""
+def require_folder(root: str) -> str:
+    """Return ``--root`` as an absolute path (probes run elsewhere); refuse what is no folder or may not be listed."""
+    hint = "name the folder where the host is mounted"
+    if not root.strip():
+        # An unset variable of a script must not turn into the folder that it happens to stand in.
+        raise Failure("it is empty", "--root", hint)
     try:
         next(Path(root).iterdir(), None)
-    except OSError as error:
-        hint = "name the folder where the host is mounted"
-        raise Failure(f"{root}: {error.strerror or error}", "--root", hint) from None
+    except (OSError, ValueError) as error:
+        raise Failure(f"{root}: {getattr(error, 'strerror', None) or error}", "--root", hint) from None
+    return str(Path(root).resolve())
 
 
 def _target(

@@ -43,7 +43,7 @@ def snapshot(
         raise Failure("nothing to do", "snapshot", "give -o FILE to record, or --show to look")
     if output is not None and not os.access(output.parent, os.W_OK):
         raise Failure("the folder cannot be written", str(output.parent))
-    require_folder(root)
+    root = require_folder(root)
     with progress_line(sys.stderr, enabled=True) as progress:
         facts = take_snapshot(
             root=root,

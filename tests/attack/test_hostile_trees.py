@@ -14,6 +14,7 @@ from gpudoctor.facts.snapshot import Snapshot, decode
 from gpudoctor.probes.root import Root
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+Hostile = Callable[[Callable[[Path], None]], Path]
 
 FILES = (
     "etc/os-release", "etc/hostname", "etc/ld.so.cache", "proc/meminfo", "proc/cmdline", "proc/modules", "proc/mounts",
@@ -24,7 +25,7 @@ FILES = (
 
 
 @pytest.fixture
-def hostile(tmp_path: Path) -> Callable[[Callable[[Path], None]], Path]:
+def hostile(tmp_path: Path) -> Hostile:
     """Make a tree in which each file that probes read was made by this function."""
 
     def make(maker: Callable[[Path], None]) -> Path:
@@ -51,7 +52,7 @@ def junk(path: Path) -> None:
     path.write_bytes(random.Random(path.name).randbytes(100_000))
 
 
-def test_pipes_hold_nobody_up(gpudoctor: Command, hostile: Callable[[Callable[[Path], None]], Path]) -> None:
+def test_pipes_hold_nobody_up(gpudoctor: Command, hostile: Hostile) -> None:
     snapshot, _ = record(gpudoctor, hostile(os.mkfifo))
     assert {run.name: run.outcome for run in snapshot.probes if run.name == "files"} == {"files": "ok"}
 
@@ -59,14 +60,14 @@ def test_pipes_hold_nobody_up(gpudoctor: Command, hostile: Callable[[Callable[[P
 @pytest.mark.parametrize("maker", [junk, lambda p: p.symlink_to(p.name), lambda p: p.symlink_to("/dev/zero"),
                                    lambda p: p.mkdir()])
 def test_junk_loops_and_folders(
-    gpudoctor: Command, hostile: Callable[[Callable[[Path], None]], Path], maker: Callable[[Path], None]
+    gpudoctor: Command, hostile: Hostile, maker: Callable[[Path], None]
 ) -> None:
     snapshot, _ = record(gpudoctor, hostile(maker))
     assert all("Error" not in run.outcome for run in snapshot.probes)
 
 
 def test_a_name_that_is_no_text_costs_no_section(
-    gpudoctor: Command, hostile: Callable[[Callable[[Path], None]], Path]
+    gpudoctor: Command, hostile: Hostile
 ) -> None:
     root = hostile(lambda path: path.touch())
     device = root / "sys/bus/pci/devices" / os.fsdecode(b"\xff\x1b[31m")
@@ -86,3 +87,19 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     assert Root("/").read_bytes("/dev/zero") is None
     assert root.read_bytes("/a\0b") is None
     assert Root("/").read_bytes("/proc/self/status", 100)
+
+
+def version(path: Path) -> None:
+    path.write_text("580.95.05\n", encoding="ascii")
+
+
+def test_a_relative_root_is_the_same_tree(gpudoctor: Command, hostile: Hostile) -> None:
+    root = hostile(version)
+    shown = [gpudoctor("snapshot", "--root", name, "--show", cwd=root.parent) for name in (root, root.name)]
+    absolute, relative = (json.loads(done.stdout) for done in shown)
+    assert absolute["driver"]["loaded_version"] == "580.95.05"
+    assert relative["driver"] == absolute["driver"]
+
+
+def test_an_empty_root_is_refused(gpudoctor: Command) -> None:
+    assert gpudoctor("check", "--root", "").returncode == 2
