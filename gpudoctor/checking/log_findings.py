@@ -2,13 +2,19 @@
 
 from collections.abc import Iterator, Mapping
 
-from gpudoctor.checking.finding import Finding, Location, Step, Value, saw, skipped
+from gpudoctor.checking.finding import Evidence, Finding, Location, Step, Value, saw, skipped
 from gpudoctor.checking.log_remedies import remedy
+from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.signatures import LogMatch, Signatures
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.matrices import signatures as table
 
 _MOST_LINES = 5
+#: Troubles of a build, for which people blame the CUDA version in nvidia-smi's head.
+_NOT_BY_CEILING = frozenset(
+    {"torch.arch-missing", "torch.cpu-only", "stack.library-shadowed", "stack.nvcc-missing",
+     "stack.nvrtc-headers-missing", "stack.cudnn", "engine.cuda-runtime-missing"}
+)  # fmt: skip
 
 
 def told(log: Signatures, check: str, facts: Snapshot | None = None) -> Iterator[Finding]:
@@ -30,13 +36,27 @@ def told(log: Signatures, check: str, facts: Snapshot | None = None) -> Iterator
         subject="host",
         message=own or verdict.message,
         params=values,
-        evidence=tuple(
-            saw(_place(match), match.text, match.file) for match in matches[:_MOST_LINES]
-        ),
+        evidence=(*_lines(matches), *_look_alike(check, facts)),
         fix=(*(remedy(verdict.remedy, values, log, facts) if verdict.remedy else ()), *ways),
         location=Location(first.file, first.line),
         links=links(matches),
     )
+
+
+def _lines(matches: tuple[LogMatch, ...]) -> tuple[Evidence, ...]:
+    by_text = {match.text: match for match in reversed(matches)}
+    distinct = [match for match in matches if by_text[match.text] is match]
+    return tuple(saw(_place(match), match.text, match.file) for match in distinct[:_MOST_LINES])
+
+
+def _look_alike(check: str, facts: Snapshot | None) -> tuple[Evidence, ...]:
+    """Name what stands in the same paste, is often blamed for this, and is not the cause."""
+    gpus = facts.gpus if facts is not None else None
+    if check not in _NOT_BY_CEILING or not isinstance(gpus, Gpus) or not isinstance(gpus.cuda_version, int):
+        return ()
+    shown = f"{gpus.cuda_version // 1000}.{gpus.cuda_version % 1000 // 10}"
+    text = f"CUDA {shown} of the driver: it is a ceiling, no toolkit and no build"
+    return (saw("not the cause", text, "nvidia-smi"),)
 
 
 def _place(match: LogMatch) -> str:

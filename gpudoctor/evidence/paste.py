@@ -83,6 +83,9 @@ class Paste:
 
     def _own_document(self, chunk: Chunk, file: BinaryIO, name: str) -> bool:
         """Take a snapshot of gpudoctor itself; False when this is something else."""
+        if b'"gpudoctor.report/' in chunk.data[:4096]:
+            self._problem(name, "is a report already: its findings stand in it")
+            return True
         if b'"gpudoctor.snapshot/' not in chunk.data[:4096]:
             return False
         file.seek(0) if file.seekable() else None
@@ -143,6 +146,10 @@ class Paste:
             facts["kernel_log"] = KernelLog(
                 source=self._kernel_seen, from_boot=False, boots=self._kernel.boots, events=events
             )
+        for event in events:
+            # The driver's own message names both versions, over two lines.
+            if event.kind == "api-mismatch":
+                self._scanner.one_line(event.text, 1, "kernel log")
         if "fabric state" in self._stated.told:
             # Its name and its value stand on two lines of nvidia-smi -q.
             self._scanner.one_line(f"fabric state: {self._stated.told['fabric state']}", 1, "nvidia-smi -q")
