@@ -34,6 +34,8 @@ def of_statements(stated: Statements) -> set[str]:
         found.add("wsl")
     if "mig" in told and not re.search(r"\b(?:off|disabled|no|n/a|false)\b", told["mig"].lower()):
         found.add("mig")
+    if told.get("cuda_visible_devices", "").lower().startswith("mig"):
+        found.add("mig")
     if any(" MIG " in facts.get("name", "") for facts in stated.gpus.values()):
         found.add("mig")
     if len(stated.gpus) > 1 or re.match(r"(?:[2-9]|\d\d)\b", told.get("tensor parallel", "")):
