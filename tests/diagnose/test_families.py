@@ -14,6 +14,7 @@ from gpudoctor.checking.run import run_checks
 from gpudoctor.checking.target import Target
 from gpudoctor.checking.verdict import judge
 from gpudoctor.evidence.paste import Paste
+from gpudoctor.facts.signatures import Signatures
 
 CHECKS = load_checks().checks
 POLICY = load_policy([], [])
@@ -47,6 +48,15 @@ def bad_ids(text: str) -> list[str]:
 def test_the_cause_is_named_first(ids: tuple[str, ...], text: str) -> None:
     found = bad_ids(text)
     assert found[:1] in [[each] for each in ids]
+
+
+@pytest.mark.parametrize("line", (Path(__file__).parent / "harmless.txt").read_text(encoding="utf-8").splitlines())
+def test_a_line_of_a_healthy_log_proves_nothing(line: str) -> None:
+    paste = Paste()
+    paste.feed(io.BytesIO(line.encode()), "paste.txt")
+    log = paste.snapshot().signatures
+    assert isinstance(log, Signatures)
+    assert log.matches == ()
 
 
 PARTS = (
