@@ -69,8 +69,8 @@ def install_driver(
         host,
         debian=(
             step("Install the headers of this kernel.", "sudo apt install linux-headers-$(uname -r)"),
-            step("See which drivers fit, then install the one for servers.",
-                 "ubuntu-drivers list --gpgpu && sudo ubuntu-drivers install --gpgpu",
+            step("See which drivers fit.", "ubuntu-drivers list --gpgpu"),
+            step("Install the one for servers.", "sudo ubuntu-drivers install --gpgpu",
                  risk="changes the kernel modules; needs a reboot"),
         )
         if not isinstance(host, Unavailable) and host.os_id == "ubuntu"

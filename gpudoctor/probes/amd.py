@@ -34,12 +34,15 @@ def probe(out: Reporter, root: Root) -> None:
         rocm_version=rocm_version(root),
     )
     targets = gfx_targets(root)
-    for address in addresses:
-        item = f"AMD GPU {address}"
-        if out.left_out(item):
-            continue
-        known = AmdGpu(address=address, device=_id(root, address, "device"), gfx=targets.get(address))
-        out.start(item, doing="its sysfs files", section="amd", field="gpus", placeholder=known)
+    gpus = {
+        f"AMD GPU {address}": AmdGpu(address=address, device=_id(root, address, "device"), gfx=targets.get(address))
+        for address in addresses
+        if not out.left_out(f"AMD GPU {address}")
+    }
+    for item, known in gpus.items():
+        out.start(item, section="amd", field="gpus", placeholder=known, promised=True)
+    for item, known in gpus.items():
+        out.start(item, doing="its sysfs files")
         out.append("amd", "gpus", read_gpu(root, known))
 
 

@@ -39,12 +39,17 @@ def probe(out: Reporter, root: Root) -> None:
         out.unavailable("disk_health", "disks answer root only", "no-permission")
         return
     out.set("disk_health")
-    for name in names:
-        if out.left_out(name):
-            continue
-        known = Disk(name=name, model=(root.read(f"/sys/block/{name}/device/model") or "").strip(),
-                     device_class=block_class(root, name))
-        out.start(name, patience=_PATIENCE_SECONDS, section="disk_health", field="disks", placeholder=known)
+    disks = [
+        Disk(name=name, model=(root.read(f"/sys/block/{name}/device/model") or "").strip(),
+             device_class=block_class(root, name))
+        for name in names
+        if not out.left_out(name)
+    ]
+    for known in disks:
+        out.start(known.name, patience=_PATIENCE_SECONDS, section="disk_health", field="disks", placeholder=known,
+                  promised=True)
+    for known in disks:
+        out.start(known.name)
         out.append("disk_health", "disks", _ask(known))
 
 

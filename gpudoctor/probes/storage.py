@@ -33,9 +33,10 @@ def probe(out: Reporter, root: Root) -> None:
             continue
         seen.add(path)
         guess = volume(root, mounts, purpose, path)
+        expected = named or purpose in _ALWAYS
         out.start(item, doing="statvfs", patience=_PATIENCE_SECONDS, section="storage", field="volumes",
-                  placeholder=guess)
-        if not (named or purpose in _ALWAYS or _there(root, path)):
+                  placeholder=guess, promised=expected)
+        if not (expected or _there(root, path)):
             continue
         out.append("storage", "volumes", measured(root, mounts, purpose, path))
 
