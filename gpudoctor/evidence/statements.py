@@ -54,7 +54,9 @@ _SMI_GPU = re.compile(
 _SMI_USE = re.compile(r"\|.{4,60}?\|\s*(\d{1,7})MiB\s*/\s*(\d{1,7})MiB\s*\|")
 _PACKAGE = re.compile(
     r"[\s>*\-]{0,8}(?:\[(?:pip3?|conda)\]\s{0,4})?([A-Za-z][\w.\-]{1,40})(?:\s{0,4}==\s{0,4}|\s{1,60})(\d[\w.+!\-]{0,40})"
+    r"(?:[ \t]{1,60}(\S{1,80}))?"
 )
+_CONDA_CUDA = re.compile(r"cuda_?(\d{2})\.?(\d)")
 _PIP_HEAD = re.compile(r"\s*(?:Package\s+Version|# Name\s+Version)")
 _OLLAMA = re.compile(r"Listening on \S{1,60} \(version (\d[\w.\-]{1,30})\)|ollama version is (\d[\w.\-]{1,30})")
 _NUMBER = re.compile(r"v?\d")
@@ -117,6 +119,8 @@ class Statements:
         package = _PACKAGE.match(line)
         if package is not None and (self._listing or "==" in line[:80] or "[conda]" in line[:12]):
             self._package(package[1], package[2], number)
+            if package[1].lower() in ("pytorch", "torch") and package[3]:
+                self._conda_build(package[3])
             return None
         note = _LINE.match(line)
         return None if note is None else self._note(note[1], note[2], number)
@@ -170,6 +174,12 @@ class Statements:
         if name in _KNOWN:
             self.packages.setdefault(name, version)
             self._seen("packages", number)
+
+    def _conda_build(self, text: str) -> None:
+        """Read what a conda package of PyTorch was built for: ``py3.11_cuda12.4_cudnn9.1.0_0``, ``cpu_generic``."""
+        cuda = _CONDA_CUDA.search(text)
+        if cuda is not None or text.startswith("cpu") or "_cpu" in text:
+            self.told.setdefault("torch cuda", f"{cuda[1]}.{cuda[2]}" if cuda else "none")
 
     def _seen(self, kind: str, number: int) -> None:
         self.kinds.setdefault(kind, number)
