@@ -20,6 +20,8 @@ _CHILD = Path(__file__).with_name("child.py")
 _MAX_TOTAL_BYTES = 64 * 1024 * 1024
 _MAX_RESTARTS = 32
 _STDERR_KEPT = 4096
+#: A child needs the processor for its start; one that takes longer than this waits for something else.
+_STAGGER_SECONDS = 0.5
 #: How long to wait for a killed child before leaving it behind (one stuck in the kernel never dies).
 _GRACE_SECONDS = 1.0
 
@@ -249,24 +251,31 @@ def run_probes(
         root: Prefix of every file they read.
         timeout: Seconds for all of them together.
         options: Passed to those that know them.
-        progress: Called now and then with the names of those still running.
+        progress: Called now and then with the names of those that have not come to their end.
     """
     config = {"path": module_path(), "root": root, "options": dict(options or {})}
     deadline = time.monotonic() + timeout
     runs = [_Run(spec, config) for spec in specs]
-    waiting = list(runs)
+    queue, waiting = list(runs), list[_Run]()
     with selectors.DefaultSelector() as selector:
         try:
-            for run in runs:
-                run.start_child()
-                _watch(selector, run)
-            while waiting:
+            while queue or waiting:
                 now = time.monotonic()
-                wake = min([deadline, *(run.deadline() for run in waiting)]) - now
+                while queue and (now >= deadline or _starting(waiting, now) <= (os.cpu_count() or 1)):
+                    run = queue.pop(0)
+                    if now >= deadline:
+                        run.give_up("was not started in time (--timeout)", "timeout")
+                        continue
+                    run.started = now
+                    run.start_child()
+                    _watch(selector, run)
+                    waiting.append(run)
+                soon = [now + _STAGGER_SECONDS / 10] if queue else []
+                wake = min([deadline, *soon, *(run.deadline() for run in waiting)]) - now
                 for key, _ in selector.select(max(0.0, min(wake, 0.2))):
                     _hear(selector, key)
                 if progress is not None:
-                    progress([run.spec.name for run in waiting])
+                    progress([run.spec.name for run in [*waiting, *queue]])
                 for run in list(waiting):
                     if _settled(selector, run, deadline):
                         waiting.remove(run)
@@ -277,6 +286,11 @@ def run_probes(
                 _forget(selector, run)
             raise
     return [run.end() for run in runs]
+
+
+def _starting(waiting: Sequence[_Run], now: float) -> int:
+    """Count the children that are still busy with their own start, which is where they need the processor."""
+    return sum(now - run.started < _STAGGER_SECONDS for run in waiting)
 
 
 def _watch(selector: selectors.BaseSelector, run: _Run) -> None:
