@@ -18,13 +18,13 @@ Load or install the driver on the host. In a container, pass the devices: `--dev
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Target, check, failed, noted, passed, saw, skipped, step, unknown
-from gpudoctor.checking.amd_machine import compute_gpus, reason_to_skip
 from gpudoctor.checking.finding import Evidence, Step
-from gpudoctor.checking.remedies import fitting
 from gpudoctor.facts.amd import Amd
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
+from gpudoctor.judging.amd_machine import compute_gpus, reason_to_skip
+from gpudoctor.judging.remedies import fitting
 
 
 @check(gatekeeper_of="amd")

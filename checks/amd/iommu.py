@@ -18,12 +18,12 @@ IOMMU.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check, known, need, passed, saw, skipped, step, warned
-from gpudoctor.checking.amd_machine import compute_gpus, reason_to_skip
 from gpudoctor.checking.finding import Step
-from gpudoctor.checking.remedies import fitting
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
+from gpudoctor.judging.amd_machine import compute_gpus, reason_to_skip
+from gpudoctor.judging.remedies import fitting
 
 
 @check()

@@ -18,12 +18,12 @@ On the host, add the user to the group that owns the node and log in anew. In a 
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check, failed, known, passed, saw, skipped, step
-from gpudoctor.checking.amd_machine import reason_to_skip
 from gpudoctor.checking.finding import Step
 from gpudoctor.facts.amd import Amd, AmdNode
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
+from gpudoctor.judging.amd_machine import reason_to_skip
 
 
 @check()

@@ -18,11 +18,11 @@ Install a newer ROCm, or use an image that carries one.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Target, check, failed, passed, saw, skipped, step, warned
-from gpudoctor.checking.amd_machine import reason_to_skip
 from gpudoctor.facts.amd import Amd
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
+from gpudoctor.judging.amd_machine import reason_to_skip
 
 SOURCE = "/opt/rocm/.info/version"
 MINIMUM = "6.3"

@@ -25,12 +25,12 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from gpudoctor.checking import Finding, Policy, check, failed, known, noted, passed, saw, skipped, step, unknown, warned
-from gpudoctor.checking.amd_machine import compute_gpus, reason_to_skip
 from gpudoctor.checking.finding import Evidence, Step
 from gpudoctor.facts.amd import Amd, AmdGpu, AmdSmi, AmdSmiGpu
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
+from gpudoctor.judging.amd_machine import compute_gpus, reason_to_skip
 
 SOURCE = "/sys/bus/pci/devices"
 

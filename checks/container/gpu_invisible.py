@@ -15,8 +15,8 @@ Ask for the GPUs: `--gpus all`, or deploy.resources.reservations.devices in Comp
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check
-from gpudoctor.checking.log_findings import judge_log
 from gpudoctor.facts.signatures import Signatures
+from gpudoctor.judging.log_findings import judge_log
 
 
 @check()

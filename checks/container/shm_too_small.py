@@ -15,8 +15,8 @@ Share the host's memory (`ipc: host`), or set shm_size; in Kubernetes mount an e
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check
-from gpudoctor.checking.log_findings import judge_log
 from gpudoctor.facts.signatures import Signatures
+from gpudoctor.judging.log_findings import judge_log
 
 
 @check()

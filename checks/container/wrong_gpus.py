@@ -14,8 +14,8 @@ Take the names from `nvidia-smi -L`; identifiers (GPU-...) outlive a change of o
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check
-from gpudoctor.checking.log_findings import judge_log
 from gpudoctor.facts.signatures import Signatures
+from gpudoctor.judging.log_findings import judge_log
 
 
 @check()

@@ -22,12 +22,12 @@ from collections.abc import Iterator
 
 from gpudoctor.checking import Evidence, Finding, Step, Target, check, failed, passed, saw, skipped, step, unknown
 from gpudoctor.checking.needs import known
-from gpudoctor.checking.remedies import reset_gpu
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.cuda import Cuda, CudaGpu
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
+from gpudoctor.judging.remedies import reset_gpu
 
 _NOT_ENDED = ("not reached", "ran out of time")
 #: What says nothing about the GPU: another program may have taken its memory.

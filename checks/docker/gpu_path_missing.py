@@ -14,8 +14,8 @@ Register the runtime, or ask with `--gpus` or deploy.resources.reservations.devi
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check
-from gpudoctor.checking.log_findings import judge_log
 from gpudoctor.facts.signatures import Signatures
+from gpudoctor.judging.log_findings import judge_log
 
 
 @check()

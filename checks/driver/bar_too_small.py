@@ -18,14 +18,14 @@ Where the firmware has no such setting, the boot option `pci=realloc` lets the k
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check, failed, known, need, passed, saw, skipped, step
-from gpudoctor.checking.presence import answering, is_at, need_nvidia
-from gpudoctor.checking.remedies import boot_option
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.pci import Pci
+from gpudoctor.judging.presence import answering, is_at, need_nvidia
+from gpudoctor.judging.remedies import boot_option
 
 
 @check()

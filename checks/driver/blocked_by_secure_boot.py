@@ -19,13 +19,13 @@ the console of the next boot. Plan for it before installing a driver on a machin
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Step, check, failed, known, need, passed, saw, step, warned
-from gpudoctor.checking.presence import need_nvidia, need_own_system
-from gpudoctor.checking.remedies import fitting, reboot
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver, ModuleFile
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.pci import Pci
+from gpudoctor.judging.presence import need_nvidia, need_own_system
+from gpudoctor.judging.remedies import fitting, reboot
 
 SOURCE = "/sys/firmware/efi/efivars/SecureBoot-*"
 

@@ -18,11 +18,11 @@ mode and group of the nodes: the driver's default is read and write for all (`NV
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check, failed, need, passed, saw, skipped, step
-from gpudoctor.checking.presence import need_nvidia
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import DeviceNode, Driver
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci, PciDevice
+from gpudoctor.judging.presence import need_nvidia
 
 
 @check()

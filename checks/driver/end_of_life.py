@@ -15,13 +15,13 @@ import datetime
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Policy, check, known, noted, passed, saw, skipped, unknown, warned
-from gpudoctor.checking.presence import need_nvidia
-from gpudoctor.checking.remedies import install_driver, reboot
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
+from gpudoctor.judging.presence import need_nvidia
+from gpudoctor.judging.remedies import install_driver, reboot
 from gpudoctor.matrices import cuda_driver
 from gpudoctor.matrices import gpus as gpu_table
 

@@ -19,10 +19,10 @@ to virtual machines leave it as it is.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check, need, passed, saw, skipped, warned
-from gpudoctor.checking.remedies import boot_option
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
+from gpudoctor.judging.remedies import boot_option
 
 
 @check()

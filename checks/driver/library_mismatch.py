@@ -18,13 +18,13 @@ Reboot; or stop every user of the GPUs, unload the modules and load the new ones
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Step, check, failed, need, passed, saw, skipped, step, unknown, warned
-from gpudoctor.checking.presence import need_nvidia
-from gpudoctor.checking.remedies import reboot
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver, ModuleFile
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
+from gpudoctor.judging.presence import need_nvidia
+from gpudoctor.judging.remedies import reboot
 
 _MISMATCH = 18
 

@@ -18,11 +18,11 @@ module; take `stubs` out of `LD_LIBRARY_PATH`.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check, known, need, passed, saw, skipped, step, warned
-from gpudoctor.checking.presence import need_nvidia
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver, Library
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
+from gpudoctor.judging.presence import need_nvidia
 
 _SONAMES = ("libnvidia-ml.so.1", "libcuda.so.1")
 

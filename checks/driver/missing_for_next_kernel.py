@@ -30,12 +30,12 @@ from gpudoctor.checking import (
     unknown,
     warned,
 )
-from gpudoctor.checking.presence import closed_gate, need_nvidia, need_own_system
-from gpudoctor.checking.remedies import family, fitting
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver, Kernel, ModuleFile
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
+from gpudoctor.judging.presence import closed_gate, need_nvidia, need_own_system
+from gpudoctor.judging.remedies import family, fitting
 
 
 @check(gatekeeper_of="module_file")

@@ -19,14 +19,14 @@ packages, with the headers of the running kernel, then reboot.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Step, Target, check, failed, known, need, noted, passed, saw, step
-from gpudoctor.checking.presence import answering, closed_gate, need_nvidia, need_own_system
-from gpudoctor.checking.remedies import install_driver, reboot
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.pci import Pci, PciDevice
+from gpudoctor.judging.presence import answering, closed_gate, need_nvidia, need_own_system
+from gpudoctor.judging.remedies import install_driver, reboot
 from gpudoctor.matrices import gpus as gpu_table
 
 SOURCE = "/sys/module/nvidia, /proc/driver/nvidia/version"

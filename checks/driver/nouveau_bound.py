@@ -15,12 +15,12 @@ Blacklist nouveau, write the early boot image anew, since it loads modules too, 
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Step, check, failed, known, passed, saw, step, unknown, warned
-from gpudoctor.checking.presence import need_nvidia
-from gpudoctor.checking.remedies import fitting, reboot, rebuild_initramfs
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
+from gpudoctor.judging.presence import need_nvidia
+from gpudoctor.judging.remedies import fitting, reboot, rebuild_initramfs
 
 
 @check()

@@ -18,14 +18,14 @@ says first. A container whose access was lost must be recreated: restarting a pr
 from collections.abc import Iterator
 
 from gpudoctor.checking import Evidence, Finding, Step, Target, check, failed, known, noted, passed, saw, skipped, step
-from gpudoctor.checking.presence import closed_gate, own_nvidia
-from gpudoctor.checking.remedies import fitting, install_driver, reboot
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.network import Processes
 from gpudoctor.facts.pci import Pci
+from gpudoctor.judging.presence import closed_gate, own_nvidia
+from gpudoctor.judging.remedies import fitting, install_driver, reboot
 
 _NO_PERMISSION, _DRIVER_NOT_LOADED, _LIBRARY_NOT_FOUND = 4, 9, 12
 _GPU_LOST, _RESET_REQUIRED, _BLOCKED, _MISMATCH, _UNKNOWN = 15, 16, 17, 18, 999

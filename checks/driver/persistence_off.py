@@ -17,12 +17,12 @@ fault: nothing fails because of it. A desktop keeps its GPU open all the time.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Step, check, known, need, noted, passed, saw, skipped, step, warned
-from gpudoctor.checking.presence import closed_gate, need_nvidia, need_own_system
-from gpudoctor.checking.remedies import fitting
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host, Services
 from gpudoctor.facts.pci import Pci
+from gpudoctor.judging.presence import closed_gate, need_nvidia, need_own_system
+from gpudoctor.judging.remedies import fitting
 
 _UNIT = "nvidia-persistenced.service"
 

@@ -15,12 +15,12 @@ Reboot before a long-running server is launched, after a look at `driver.missing
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check, known, need, passed, saw, warned
-from gpudoctor.checking.presence import need_nvidia, need_own_system
-from gpudoctor.checking.remedies import reboot
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver, Packages
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
+from gpudoctor.judging.presence import need_nvidia, need_own_system
+from gpudoctor.judging.remedies import reboot
 
 
 @check()

@@ -21,14 +21,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gpudoctor.checking import Finding, Target, check, failed, known, noted, passed, saw, skipped, step, unknown, warned
-from gpudoctor.checking.presence import need_nvidia
-from gpudoctor.checking.remedies import install_driver, reboot
 from gpudoctor.checking.target import EngineWish
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci, PciDevice
+from gpudoctor.judging.presence import need_nvidia
+from gpudoctor.judging.remedies import install_driver, reboot
 from gpudoctor.matrices import cuda_driver, ollama, pytorch, sglang, tgi, vllm
 from gpudoctor.matrices import gpus as gpu_table
 from gpudoctor.matrices.versions import at_least

@@ -19,12 +19,12 @@ import re
 from collections.abc import Iterable, Iterator
 
 from gpudoctor.checking import Finding, check, known, need, passed, saw, skipped, step, warned
-from gpudoctor.checking.presence import closed_gate, need_nvidia, need_own_system
-from gpudoctor.checking.remedies import fitting
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver, Packages
 from gpudoctor.facts.host import Host, Services
 from gpudoctor.facts.pci import Pci
+from gpudoctor.judging.presence import closed_gate, need_nvidia, need_own_system
+from gpudoctor.judging.remedies import fitting
 
 #: Packages whose upgrade alone parts the library from the loaded module.
 _DRIVER = re.compile(

@@ -17,11 +17,11 @@ suspend (`NVreg_PreserveVideoMemoryAllocations=1`), or do not suspend a server.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check, failed, need, passed, saw, skipped, step
-from gpudoctor.checking.remedies import reboot
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.cuda import Cuda
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
+from gpudoctor.judging.remedies import reboot
 
 _CUDA_ERROR_UNKNOWN = 999
 

@@ -16,14 +16,14 @@ Install the package of the other flavour, of the same branch, and reboot.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check, failed, known, passed, saw, skipped, unknown
-from gpudoctor.checking.presence import answering, is_at, need_nvidia
-from gpudoctor.checking.remedies import install_driver, reboot
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver, Flavour, ModuleFile
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.pci import Pci, PciDevice
+from gpudoctor.judging.presence import answering, is_at, need_nvidia
+from gpudoctor.judging.remedies import install_driver, reboot
 from gpudoctor.matrices import cuda_driver
 from gpudoctor.matrices import gpus as gpu_table
 

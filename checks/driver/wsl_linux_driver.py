@@ -17,11 +17,11 @@ import re
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Step, check, failed, known, passed, saw, skipped, step, warned
-from gpudoctor.checking.remedies import fitting
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver, Packages
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
+from gpudoctor.judging.remedies import fitting
 
 _WINDOWS = "/usr/lib/wsl/"
 _PACKAGE = re.compile(r"nvidia-(?:driver|dkms|kernel|utils|headless|smi).*|libnvidia-compute-.*|libnvidia-ml1"

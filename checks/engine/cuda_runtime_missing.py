@@ -17,9 +17,9 @@ Install the engine in a fresh environment and let it choose its PyTorch, or take
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Target, check, failed, passed, saw, skipped, step
-from gpudoctor.checking.builds import environments, subject_of
-from gpudoctor.checking.cuda_fit import major
 from gpudoctor.facts.python_envs import Extension, PythonEnvironment, PythonEnvs, TorchBuild
+from gpudoctor.judging.builds import environments, subject_of
+from gpudoctor.judging.cuda_fit import major
 
 
 @check()

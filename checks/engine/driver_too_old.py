@@ -30,10 +30,6 @@ from gpudoctor.checking import (
     unknown,
     warned,
 )
-from gpudoctor.checking.builds import Build, engines_wanted
-from gpudoctor.checking.choices import best, other_vllm_image, steps
-from gpudoctor.checking.cuda_fit import Machinery, driver_runs, floor_of, machinery, may_carry_newer
-from gpudoctor.checking.remedies import install_driver, reboot
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.engines import Engines
@@ -41,6 +37,10 @@ from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.python_envs import PythonEnvs
+from gpudoctor.judging.builds import Build, engines_wanted
+from gpudoctor.judging.choices import best, other_vllm_image, steps
+from gpudoctor.judging.cuda_fit import Machinery, driver_runs, floor_of, machinery, may_carry_newer
+from gpudoctor.judging.remedies import install_driver, reboot
 
 
 @check(gatekeeper_of="engines")

@@ -17,10 +17,6 @@ Serve such a model with Ollama or llama.cpp on this GPU, which compute in other 
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Target, check, failed, passed, saw, skipped, step, unknown
-from gpudoctor.checking.asked_model import bfloat16_only, chosen_engines, model_for
-from gpudoctor.checking.builds import Build, engines_wanted
-from gpudoctor.checking.choices import best, steps
-from gpudoctor.checking.cuda_fit import Card, Machinery, dotted, machinery
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.engines import Engines
@@ -28,6 +24,10 @@ from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.python_envs import PythonEnvs
+from gpudoctor.judging.asked_model import bfloat16_only, chosen_engines, model_for
+from gpudoctor.judging.builds import Build, engines_wanted
+from gpudoctor.judging.choices import best, steps
+from gpudoctor.judging.cuda_fit import Card, Machinery, dotted, machinery
 from gpudoctor.matrices import vllm
 
 

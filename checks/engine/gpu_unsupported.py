@@ -18,9 +18,6 @@ Take the release or engine that the finding names. On GPUs that vLLM left behind
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Step, Target, check, failed, noted, passed, saw, skipped, unknown, warned
-from gpudoctor.checking.builds import Build, engines_wanted
-from gpudoctor.checking.choices import best, steps
-from gpudoctor.checking.cuda_fit import Card, Machinery, dotted, machinery, reach
 from gpudoctor.facts.amd import Amd
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver
@@ -29,6 +26,9 @@ from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.python_envs import PythonEnvs
+from gpudoctor.judging.builds import Build, engines_wanted
+from gpudoctor.judging.choices import best, steps
+from gpudoctor.judging.cuda_fit import Card, Machinery, dotted, machinery, reach
 from gpudoctor.matrices import ollama, tgi, vllm
 from gpudoctor.matrices.versions import within
 

@@ -18,8 +18,6 @@ number 0 there.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Target, check, failed, passed, saw, skipped, step, warned
-from gpudoctor.checking.builds import Build, engines_wanted
-from gpudoctor.checking.cuda_fit import machinery
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.engines import Engines
@@ -27,6 +25,8 @@ from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.python_envs import PythonEnvs
+from gpudoctor.judging.builds import Build, engines_wanted
+from gpudoctor.judging.cuda_fit import machinery
 from gpudoctor.matrices.versions import release, same_release, within
 
 _LAST_SEEN_FAILING = "0.20.1"

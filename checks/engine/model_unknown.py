@@ -17,10 +17,6 @@ Upgrade the engine to the release that the finding names, or newer.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Step, Target, check, failed, passed, saw, step, unknown
-from gpudoctor.checking.asked_model import chosen_engines, known_since, model_for
-from gpudoctor.checking.builds import Build, engines_wanted
-from gpudoctor.checking.choices import Choice, best, steps
-from gpudoctor.checking.cuda_fit import Machinery, machinery
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.engines import Engines
@@ -28,6 +24,10 @@ from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.python_envs import PythonEnvs
+from gpudoctor.judging.asked_model import chosen_engines, known_since, model_for
+from gpudoctor.judging.builds import Build, engines_wanted
+from gpudoctor.judging.choices import Choice, best, steps
+from gpudoctor.judging.cuda_fit import Machinery, machinery
 from gpudoctor.matrices.versions import within
 
 

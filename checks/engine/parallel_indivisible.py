@@ -15,9 +15,6 @@ Choose one of the sizes in the finding, or split the model by layers (pipeline p
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Target, check, failed, passed, saw, skipped, step, warned
-from gpudoctor.checking.asked_model import chosen_engines, model_for
-from gpudoctor.checking.builds import Build, engines_wanted
-from gpudoctor.checking.cuda_fit import Machinery, machinery
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.engines import Engines
@@ -25,6 +22,9 @@ from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.python_envs import PythonEnvs
+from gpudoctor.judging.asked_model import chosen_engines, model_for
+from gpudoctor.judging.builds import Build, engines_wanted
+from gpudoctor.judging.cuda_fit import Machinery, machinery
 
 
 @check()

@@ -16,10 +16,6 @@ Take the release or the engine that the finding names, or the model in another q
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Step, Target, check, failed, noted, passed, saw, skipped, step, unknown
-from gpudoctor.checking.asked_model import METHODS, chosen_engines, model_for
-from gpudoctor.checking.builds import Build, engines_wanted
-from gpudoctor.checking.choices import best, steps
-from gpudoctor.checking.cuda_fit import Machinery, dotted, machinery
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.engines import Engines
@@ -27,6 +23,10 @@ from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.python_envs import PythonEnvs
+from gpudoctor.judging.asked_model import METHODS, chosen_engines, model_for
+from gpudoctor.judging.builds import Build, engines_wanted
+from gpudoctor.judging.choices import best, steps
+from gpudoctor.judging.cuda_fit import Machinery, dotted, machinery
 from gpudoctor.matrices import vllm
 from gpudoctor.matrices.versions import within
 

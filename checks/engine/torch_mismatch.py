@@ -16,8 +16,8 @@ Put back the PyTorch that the engine pins.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Target, check, failed, noted, passed, saw, skipped, step, warned
-from gpudoctor.checking.builds import environments, subject_of
 from gpudoctor.facts.python_envs import PythonEnvironment, PythonEnvs, PythonPackage, TorchBuild
+from gpudoctor.judging.builds import environments, subject_of
 
 
 @check()

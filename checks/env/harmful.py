@@ -18,10 +18,10 @@ Unset the variable where it is set.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Target, check, failed, noted, passed, saw, step, warned
-from gpudoctor.checking.cards import card
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
+from gpudoctor.judging.cards import card
 from gpudoctor.matrices import cuda_driver
 
 #: DCGM's list (software plug-in of its diagnostic).

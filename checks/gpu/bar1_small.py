@@ -16,8 +16,8 @@ displaymodeselector tool.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Policy, Target, check, known, need, passed, saw, skipped, step, warned
-from gpudoctor.checking.cards import card, linked, wanted_together
 from gpudoctor.facts.gpus import Gpu, Gpus
+from gpudoctor.judging.cards import card, linked, wanted_together
 
 SOURCE = "nvmlDeviceGetBAR1MemoryInfo"
 

@@ -16,9 +16,9 @@ sixteenth of the memory: run `gpudoctor fit` again.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check, known, need, passed, saw, skipped, step, warned
-from gpudoctor.checking.cards import card
-from gpudoctor.checking.remedies import reset_gpu
 from gpudoctor.facts.gpus import Gpu
+from gpudoctor.judging.cards import card
+from gpudoctor.judging.remedies import reset_gpu
 
 SOURCE = "nvmlDeviceGetEccMode"
 

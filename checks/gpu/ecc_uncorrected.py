@@ -16,9 +16,9 @@ rules. Errors of the card's past alone (aggregate counter) need nothing.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check, failed, known, need, noted, passed, saw, skipped, warned
-from gpudoctor.checking.remedies import reset_gpu
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import EccCounts, Gpu
+from gpudoctor.judging.remedies import reset_gpu
 
 SOURCE = "nvmlDeviceGetTotalEccErrors"
 

@@ -16,12 +16,12 @@ import re
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check, failed, known, passed, saw, skipped, step
-from gpudoctor.checking.remedies import fitting
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver, Packages
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
+from gpudoctor.judging.remedies import fitting
 
 VERSION = re.compile(r"\d{3}\.\d{1,3}(?:\.\d{1,3})?")
 NAMES = re.compile(r"nvidia-fabric-?manager(?:-\d+)?")

@@ -16,11 +16,11 @@ Install exactly the driver's version of the fabric manager, then `sudo systemctl
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Step, Target, check, failed, known, noted, passed, saw, skipped, step, unknown
-from gpudoctor.checking.remedies import fitting
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host, Services
 from gpudoctor.facts.pci import Pci
+from gpudoctor.judging.remedies import fitting
 
 UNIT = "nvidia-fabricmanager.service"
 COMPLETED, SUCCESS = 3, 0

@@ -16,10 +16,10 @@ host's fabric manager does it.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Policy, check, failed, known, need, passed, saw, skipped, step, warned
-from gpudoctor.checking.cards import link_form
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Gpu
 from gpudoctor.facts.host import Host
+from gpudoctor.judging.cards import link_form
 
 NOT_SUPPORTED, COMPLETED, SUCCESS = 0, 3, 0
 STATES = {1: "not started", 2: "in progress", 3: "completed"}

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from gpudoctor.checking import Finding, Target, check, known, noted, passed, saw, skipped, step, warned
-from gpudoctor.checking.cards import linked, wanted_together
 from gpudoctor.facts.gpus import Gpu, Gpus
+from gpudoctor.judging.cards import linked, wanted_together
 
 SOURCE = "nvmlDeviceGetTopologyCommonAncestor"
 SYSTEM = 50

@@ -14,8 +14,8 @@ If temperatures rise quickly under load: a fan curve that never stops, or more a
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Policy, check, need, noted, passed, saw, skipped
-from gpudoctor.checking.cards import idle
 from gpudoctor.facts.gpus import Gpu
+from gpudoctor.judging.cards import idle
 
 
 @check()

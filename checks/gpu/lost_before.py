@@ -15,10 +15,10 @@ Change one thing at a time: power cables and supply, riser, slot. If the fault f
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check, passed, saw, skipped, step, warned
-from gpudoctor.checking.cards import by_address
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.kernel_log import KernelLog
+from gpudoctor.judging.cards import by_address
 
 FELL_OFF = 79
 ENOUGH_BOOTS = 2

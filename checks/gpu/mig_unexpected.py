@@ -15,8 +15,8 @@ Off: `sudo nvidia-smi -i N -mig 0`. On purpose: create instances, for example
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Target, check, failed, known, need, noted, passed, saw, step, warned
-from gpudoctor.checking.remedies import reset_gpu
 from gpudoctor.facts.gpus import Gpu
+from gpudoctor.judging.remedies import reset_gpu
 
 SOURCE = "nvmlDeviceGetMigMode"
 TENSOR_PARALLEL = ("vllm", "sglang", "tgi")

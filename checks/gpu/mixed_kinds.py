@@ -15,8 +15,8 @@ Choose GPUs of one kind with `--gpus`. llama.cpp and Ollama can split unevenly.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Target, check, known, passed, saw, skipped, step, warned
-from gpudoctor.checking.cards import wanted_together
 from gpudoctor.facts.gpus import Gpu, Gpus
+from gpudoctor.judging.cards import wanted_together
 
 
 @check()

@@ -16,8 +16,8 @@ own cards are normal.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Target, check, known, passed, saw, skipped, step, warned
-from gpudoctor.checking.cards import wanted_together
 from gpudoctor.facts.gpus import Gpus
+from gpudoctor.judging.cards import wanted_together
 
 
 @check()

@@ -17,9 +17,9 @@ prefer pipeline parallel, or one model per GPU. Cards with a bridge connector ne
 from collections.abc import Iterator, Sequence
 
 from gpudoctor.checking import Finding, Target, check, known, need, noted, passed, saw, skipped, step
-from gpudoctor.checking.cards import active_links, link_form, linked
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Gpu, Gpus
+from gpudoctor.judging.cards import active_links, link_form, linked
 
 SOURCE = "nvmlDeviceGetNvLinkState"
 SLOW_LANES, SLOW_GENERATION = 8, 3

@@ -16,9 +16,9 @@ bring it back). When it happens again: reseat the card and its power cables, the
 from collections.abc import Iterator
 
 from gpudoctor.checking import Evidence, Finding, Step, Target, check, failed, passed, saw, skipped, step, warned
-from gpudoctor.checking.remedies import reset_gpu
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Gpu, Gpus
+from gpudoctor.judging.remedies import reset_gpu
 
 LOST, RESET_REQUIRED = 15, 16
 #: What every GPU can tell; NVML's "not supported" is normal even here (memory of a system on chip).

@@ -29,10 +29,10 @@ from gpudoctor.checking import (
     unknown,
     warned,
 )
-from gpudoctor.checking.cards import active_links, link_form
-from gpudoctor.checking.remedies import reset_gpu
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Gpu, Gpus
+from gpudoctor.judging.cards import active_links, link_form
+from gpudoctor.judging.remedies import reset_gpu
 
 SOURCE = "nvmlDeviceGetNvLinkState"
 

@@ -17,11 +17,11 @@ isolation between devices, so not on a host that lends its GPUs to virtual machi
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Target, check, failed, known, noted, passed, saw, skipped, step, unknown, warned
-from gpudoctor.checking.cards import by_address, wanted_together
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.cuda import Cuda, P2pPair
 from gpudoctor.facts.gpus import Gpu, Gpus
 from gpudoctor.facts.kernel_log import KernelLog
+from gpudoctor.judging.cards import by_address, wanted_together
 
 TESTED = "deep probe: exchange with checked result"
 

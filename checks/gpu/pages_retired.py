@@ -15,10 +15,10 @@ Pending: reboot. Above 15: plan a replacement; at 63: replace.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Policy, check, failed, known, need, passed, saw, step, warned
-from gpudoctor.checking.remedies import reboot
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Gpu
 from gpudoctor.facts.host import Host
+from gpudoctor.judging.remedies import reboot
 
 SOURCE = "nvmlDeviceGetRetiredPages"
 

@@ -16,11 +16,11 @@ at the price of speed.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Policy, Step, check, known, need, noted, passed, saw, step, warned
-from gpudoctor.checking.cards import address
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Gpu
 from gpudoctor.facts.kernel_log import KernelEvent, KernelLog
 from gpudoctor.facts.pci import Pci
+from gpudoctor.judging.cards import address
 
 DEFAULT_LANES = 16
 

@@ -30,8 +30,8 @@ from gpudoctor.checking import (
     unknown,
     warned,
 )
-from gpudoctor.checking.cards import card
 from gpudoctor.facts.gpus import Gpu, Gpus
+from gpudoctor.judging.cards import card
 
 #: Below this share of its limit a GPU loses more speed than anybody would accept.
 LEAST_SHARE = 0.6

@@ -16,10 +16,10 @@ the GPU is a case for replacement.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check, failed, need, passed, saw, step, warned
-from gpudoctor.checking.remedies import reboot, reset_gpu
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Gpu
 from gpudoctor.facts.host import Host
+from gpudoctor.judging.remedies import reboot, reset_gpu
 
 RESETS, REBOOTS = (1, 6), (2, 7)
 DRAIN_PEERS, DRAIN_AND_RESET, RECOVER_IMEX = 3, 4, 5

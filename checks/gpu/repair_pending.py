@@ -15,8 +15,8 @@ Reset the GPU before a long-running server is started on it; a reboot does the s
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check, known, need, passed, saw, warned
-from gpudoctor.checking.remedies import reset_gpu
 from gpudoctor.facts.gpus import Gpu
+from gpudoctor.judging.remedies import reset_gpu
 
 SOURCE = "nvmlDeviceGetRepairStatus"
 

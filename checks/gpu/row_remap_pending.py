@@ -16,8 +16,8 @@ Reset the GPU at the next idle moment, before a long-running server is started o
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check, known, need, passed, saw, skipped, warned
-from gpudoctor.checking.remedies import reset_gpu
 from gpudoctor.facts.gpus import Gpu
+from gpudoctor.judging.remedies import reset_gpu
 
 SOURCE = "nvmlDeviceGetRemappedRows"
 

@@ -16,10 +16,10 @@ case for the vendor.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check, failed, noted, passed, saw, step, warned
-from gpudoctor.checking.remedies import reboot
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.kernel_log import KernelEvent, KernelLog
+from gpudoctor.judging.remedies import reboot
 from gpudoctor.matrices.xid import sxid as lookup
 
 GUIDE = "https://docs.nvidia.com/datacenter/tesla/fabric-manager-user-guide/"

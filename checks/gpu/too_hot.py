@@ -16,8 +16,8 @@ Room, air flow, dust, fans, fan curve. Passive cards need a server's air flow. U
 from collections.abc import Iterator
 
 from gpudoctor.checking import Evidence, Finding, Policy, check, failed, known, need, passed, saw, step, warned
-from gpudoctor.checking.cards import idle
 from gpudoctor.facts.gpus import Gpu
+from gpudoctor.judging.cards import idle
 
 
 @check()

@@ -33,12 +33,12 @@ from gpudoctor.checking import (
     unknown,
     warned,
 )
-from gpudoctor.checking.cards import by_address
-from gpudoctor.checking.remedies import reboot, reset_gpu
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Gpu, Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.kernel_log import KernelEvent, KernelLog
+from gpudoctor.judging.cards import by_address
+from gpudoctor.judging.remedies import reboot, reset_gpu
 from gpudoctor.matrices.xid import Xid
 from gpudoctor.matrices.xid import xid as lookup
 

@@ -17,9 +17,9 @@ from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check, need, passed, saw, skipped, step, unknown, warned
 from gpudoctor.checking.finding import Step
-from gpudoctor.checking.remedies import fitting
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.host import Host
+from gpudoctor.judging.remedies import fitting
 
 SOURCE = "/sys/fs/cgroup"
 

@@ -20,10 +20,10 @@ reseat or replace the cable.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Policy, check, noted, passed, saw, skipped, step, unknown, warned
-from gpudoctor.checking.remedies import fitting
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.network import FabricPort, FabricPorts
+from gpudoctor.judging.remedies import fitting
 
 SOURCE = "/sys/class/infiniband"
 

@@ -25,11 +25,11 @@ from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Policy, Target, check, known, passed, saw, skipped, step, unknown, warned
 from gpudoctor.checking.finding import Step
-from gpudoctor.checking.remedies import fitting
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host, Limits
 from gpudoctor.facts.network import FabricPorts
+from gpudoctor.judging.remedies import fitting
 
 SOURCE = "getrlimit"
 

@@ -18,9 +18,9 @@ from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check, known, noted, passed, saw, skipped, step, unknown, warned
 from gpudoctor.checking.finding import Step
-from gpudoctor.checking.remedies import fitting
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.host import Host, Locale
+from gpudoctor.judging.remedies import fitting
 
 SOURCE = "environment"
 

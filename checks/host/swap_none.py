@@ -17,10 +17,10 @@ stop-gap, not memory.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Target, check, known, noted, passed, saw, skipped, step
-from gpudoctor.checking.remedies import fitting
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host, Memory
+from gpudoctor.judging.remedies import fitting
 
 
 @check()

@@ -17,11 +17,11 @@ in a virtual machine, that the GPU is passed through. On the bus but not answeri
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Target, check, failed, passed, saw, skipped, step
-from gpudoctor.checking.presence import closed_gate, own_nvidia, plain_address
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
+from gpudoctor.judging.presence import closed_gate, own_nvidia, plain_address
 
 SOURCE = "/sys/bus/pci/devices"
 

@@ -16,10 +16,10 @@ Paste the log from the engine's start, with the environment report of the engine
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check, saw, skipped, step, unknown
-from gpudoctor.checking.log_findings import told
-from gpudoctor.checking.presence import closed_gate
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.signatures import Signatures
+from gpudoctor.judging.log_findings import told
+from gpudoctor.judging.presence import closed_gate
 
 _PASTE_MORE = (
     step("Paste the log from the engine's start, not only its end."),

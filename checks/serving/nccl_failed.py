@@ -14,8 +14,8 @@ Run again with NCCL_DEBUG=INFO and read, or paste, the first WARN.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check
-from gpudoctor.checking.log_findings import judge_log
 from gpudoctor.facts.signatures import Signatures
+from gpudoctor.judging.log_findings import judge_log
 
 
 @check()

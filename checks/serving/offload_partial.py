@@ -15,8 +15,8 @@ Find out which: see whether the engine names a GPU at its start, then whether th
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check
-from gpudoctor.checking.log_findings import judge_log
 from gpudoctor.facts.signatures import Signatures
+from gpudoctor.judging.log_findings import judge_log
 
 
 @check()

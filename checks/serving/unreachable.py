@@ -14,8 +14,8 @@ See where it listens, publish the port, open the firewall, and forward to the ho
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, check
-from gpudoctor.checking.log_findings import judge_log
 from gpudoctor.facts.signatures import Signatures
+from gpudoctor.judging.log_findings import judge_log
 
 
 @check()

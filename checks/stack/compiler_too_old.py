@@ -18,14 +18,14 @@ Install the distribution's compiler, or a newer one beside it for builds from so
 from collections.abc import Iterator
 
 from gpudoctor.checking import Evidence, Finding, Step, Target, check, failed, passed, saw, skipped, step, warned
-from gpudoctor.checking.builds import environments, subject_of
-from gpudoctor.checking.compilation import from_source, uses_triton
-from gpudoctor.checking.cuda_fit import reaches
-from gpudoctor.checking.remedies import fitting
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.python_envs import PythonEnvironment, PythonEnvs
 from gpudoctor.facts.toolkits import Compiler, Toolkits
+from gpudoctor.judging.builds import environments, subject_of
+from gpudoctor.judging.compilation import from_source, uses_triton
+from gpudoctor.judging.cuda_fit import reaches
+from gpudoctor.judging.remedies import fitting
 
 _OLDEST_GCC = "9.4"
 

@@ -20,10 +20,6 @@ image may bring `cuda-compat` libraries that carry the newer major version.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Step, Target, check, failed, passed, saw, skipped, unknown, warned
-from gpudoctor.checking.builds import Build, all_builds
-from gpudoctor.checking.choices import best, other_vllm_image, steps
-from gpudoctor.checking.cuda_fit import Machinery, floor_of, machinery, major, may_carry_newer, reaches
-from gpudoctor.checking.remedies import install_driver, reboot
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.engines import Engines
@@ -31,6 +27,10 @@ from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.python_envs import PythonEnvs
+from gpudoctor.judging.builds import Build, all_builds
+from gpudoctor.judging.choices import best, other_vllm_image, steps
+from gpudoctor.judging.cuda_fit import Machinery, floor_of, machinery, major, may_carry_newer, reaches
+from gpudoctor.judging.remedies import install_driver, reboot
 
 
 @check()

@@ -17,8 +17,6 @@ Take the folder out of `LD_LIBRARY_PATH`; install the cuDNN that PyTorch pins.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Target, check, failed, passed, saw, skipped, step, warned
-from gpudoctor.checking.builds import environments, subject_of
-from gpudoctor.checking.cuda_fit import Machinery, machinery
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.cuda_libraries import CudaLibrary, LoaderChoice
 from gpudoctor.facts.driver import Driver
@@ -27,6 +25,8 @@ from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.python_envs import PythonEnvironment, PythonEnvs
 from gpudoctor.facts.toolkits import Toolkits
+from gpudoctor.judging.builds import environments, subject_of
+from gpudoctor.judging.cuda_fit import Machinery, machinery
 from gpudoctor.matrices import cudnn as matrix
 
 _TURING = (7, 5)

@@ -18,13 +18,13 @@ Take the folder out of the loader's path.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Evidence, Finding, Step, Target, check, failed, passed, saw, skipped, step, warned
-from gpudoctor.checking.cuda_fit import Machinery, machinery, reaches
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.toolkits import CompatLibrary, Toolkits
+from gpudoctor.judging.cuda_fit import Machinery, machinery, reaches
 from gpudoctor.matrices import cuda_driver
 
 

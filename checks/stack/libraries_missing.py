@@ -17,9 +17,9 @@ Reinstall the package that brings the library.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Target, check, failed, passed, saw, skipped, step, warned
-from gpudoctor.checking.builds import environments, subject_of
 from gpudoctor.facts.cuda_libraries import LoaderChoice
 from gpudoctor.facts.python_envs import PythonEnvironment, PythonEnvs, TorchBuild
+from gpudoctor.judging.builds import environments, subject_of
 
 #: From the driver, not from CUDA's packages.
 _DRIVER = ("libcuda.so", "libnvidia-", "libnvcuvid.so")

@@ -17,11 +17,11 @@ Take the folder out of `LD_LIBRARY_PATH`, or start the engine without the variab
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Target, check, passed, saw, skipped, step, warned
-from gpudoctor.checking.builds import environments, subject_of
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.cuda_libraries import CudaLibrary
 from gpudoctor.facts.python_envs import PythonEnvironment, PythonEnvs
 from gpudoctor.facts.toolkits import Toolkits
+from gpudoctor.judging.builds import environments, subject_of
 
 
 @check()

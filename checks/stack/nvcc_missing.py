@@ -34,13 +34,13 @@ from gpudoctor.checking import (
     warned,
 )
 from gpudoctor.checking import unknown as not_known
-from gpudoctor.checking.builds import environments
-from gpudoctor.checking.compilation import compiles
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.python_envs import PythonEnvironment, PythonEnvs, TorchBuild
 from gpudoctor.facts.toolkits import Toolkits
+from gpudoctor.judging.builds import environments
+from gpudoctor.judging.compilation import compiles
 
 
 @check(gatekeeper_of="toolkits")

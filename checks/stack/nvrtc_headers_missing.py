@@ -18,13 +18,13 @@ Install the headers.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Step, Target, check, failed, passed, saw, skipped, step, warned
-from gpudoctor.checking.builds import environments, subject_of
-from gpudoctor.checking.compilation import compiles, uses_triton
-from gpudoctor.checking.remedies import fitting
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.python_envs import PythonEnvironment, PythonEnvs
 from gpudoctor.facts.toolkits import Toolkits
+from gpudoctor.judging.builds import environments, subject_of
+from gpudoctor.judging.compilation import compiles, uses_triton
+from gpudoctor.judging.remedies import fitting
 
 
 @check()

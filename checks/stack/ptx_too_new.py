@@ -16,10 +16,6 @@ Upgrade the driver to one that has the build's CUDA, or take a build with machin
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Step, Target, check, failed, passed, saw, skipped, step, warned
-from gpudoctor.checking.builds import Build, all_builds
-from gpudoctor.checking.choices import best, newest_bundled_driver, steps
-from gpudoctor.checking.cuda_fit import Card, Machinery, driver_runs, machinery, reach
-from gpudoctor.checking.remedies import install_driver, reboot
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.engines import Engines
@@ -27,6 +23,10 @@ from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.python_envs import PythonEnvs
+from gpudoctor.judging.builds import Build, all_builds
+from gpudoctor.judging.choices import best, newest_bundled_driver, steps
+from gpudoctor.judging.cuda_fit import Card, Machinery, driver_runs, machinery, reach
+from gpudoctor.judging.remedies import install_driver, reboot
 
 
 @check()

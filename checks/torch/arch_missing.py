@@ -33,15 +33,15 @@ from gpudoctor.checking import (
     unknown,
     warned,
 )
-from gpudoctor.checking.builds import Build, asked, environments, torch_builds
-from gpudoctor.checking.choices import best, steps, torch_index
-from gpudoctor.checking.cuda_fit import Card, Machinery, machinery, reach
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.python_envs import PythonEnvs
+from gpudoctor.judging.builds import Build, asked, environments, torch_builds
+from gpudoctor.judging.choices import best, steps, torch_index
+from gpudoctor.judging.cuda_fit import Card, Machinery, machinery, reach
 from gpudoctor.matrices.engines import engine_requirement
 
 

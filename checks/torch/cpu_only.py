@@ -17,15 +17,15 @@ Reinstall the same release from the index that has it for this driver and GPU.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Evidence, Finding, Target, check, failed, noted, passed, saw, skipped, unknown, warned
-from gpudoctor.checking.builds import Build, asked, environments, subject_of, used
-from gpudoctor.checking.choices import best, steps
-from gpudoctor.checking.cuda_fit import Machinery, machinery
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.python_envs import PythonEnvironment, PythonEnvs, TorchBuild
+from gpudoctor.judging.builds import Build, asked, environments, subject_of, used
+from gpudoctor.judging.choices import best, steps
+from gpudoctor.judging.cuda_fit import Machinery, machinery
 
 
 @check(gatekeeper_of="python_envs")

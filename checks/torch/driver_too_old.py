@@ -18,16 +18,16 @@ Upgrade the driver, or install the build of PyTorch for the older CUDA.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Target, check, failed, passed, saw, skipped, unknown
-from gpudoctor.checking.builds import Build, asked, environments, torch_builds
-from gpudoctor.checking.choices import best, steps
-from gpudoctor.checking.cuda_fit import Machinery, driver_runs, floor_of, machinery
-from gpudoctor.checking.remedies import install_driver, reboot
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.python_envs import PythonEnvs
+from gpudoctor.judging.builds import Build, asked, environments, torch_builds
+from gpudoctor.judging.choices import best, steps
+from gpudoctor.judging.cuda_fit import Machinery, driver_runs, floor_of, machinery
+from gpudoctor.judging.remedies import install_driver, reboot
 
 
 @check()

@@ -6,10 +6,10 @@ import msgspec
 
 from gpudoctor.checking.causes import EXPLAINS, link
 from gpudoctor.checking.finding import Result, skipped
-from gpudoctor.checking.log_findings import told, weight
 from gpudoctor.checking.registry import Check
 from gpudoctor.facts.signatures import NOT_PASTED, PASTED_ENVIRONMENT, Signatures
 from gpudoctor.facts.snapshot import Snapshot
+from gpudoctor.judging.log_findings import told, weight
 
 #: What the causes of ``check`` leave open because only logs show it. Read after them.
 EXPLAINS_IN_LOGS: dict[str, tuple[str, ...]] = {

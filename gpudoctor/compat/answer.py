@@ -4,16 +4,16 @@ from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
-from gpudoctor.checking.builds import Build, asked
-from gpudoctor.checking.choices import Choice, candidates, other_vllm_image, steps
-from gpudoctor.checking.cuda_fit import Machinery, machinery
 from gpudoctor.checking.finding import Finding, Result, Step, noted, saw, step, unknown
 from gpudoctor.checking.plugins import Catalogue
 from gpudoctor.checking.policy import Policy
-from gpudoctor.checking.remedies import install_driver
 from gpudoctor.checking.run import run_checks
 from gpudoctor.checking.target import EngineWish, Target
 from gpudoctor.facts.snapshot import Snapshot
+from gpudoctor.judging.builds import Build, asked
+from gpudoctor.judging.choices import Choice, candidates, other_vllm_image, steps
+from gpudoctor.judging.cuda_fit import Machinery, machinery
+from gpudoctor.judging.remedies import install_driver
 
 #: Checks that decide whether a release runs.
 DECIDING = ("engine.driver-too-old", "engine.gpu-unsupported", "torch.driver-too-old", "torch.arch-missing",

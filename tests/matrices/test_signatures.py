@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from gpudoctor.checking.log_remedies import REMEDIES
 from gpudoctor.checking.plugins import load_checks
 from gpudoctor.evidence.context import WORDS
+from gpudoctor.judging.log_remedies import REMEDIES
 from gpudoctor.matrices import signatures
 from gpudoctor.matrices.signatures import MAX_LINE_CHARS, Signature, Verdict
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gpudoctor.checking.cuda_fit import Card, Machinery, driver_runs, reach
 from gpudoctor.checking.finding import Step, step
+from gpudoctor.judging.cuda_fit import Card, Machinery, driver_runs, reach
 from gpudoctor.matrices import cuda_driver, ollama, pytorch, sglang, vllm
 from gpudoctor.matrices.engines import EngineRequirement, engine_requirement
 from gpudoctor.matrices.versions import release as parse

@@ -4,13 +4,13 @@ import math
 from collections.abc import Callable, Mapping
 
 from gpudoctor.checking.finding import Step, Value, step
-from gpudoctor.checking.remedies import boot_option, install_driver, reboot, rebuild_initramfs
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.python_envs import PythonEnvs, TorchBuild
 from gpudoctor.facts.signatures import Signatures
 from gpudoctor.facts.snapshot import Snapshot
+from gpudoctor.judging.remedies import boot_option, install_driver, reboot, rebuild_initramfs
 from gpudoctor.matrices import cuda_driver
 
 Values = Mapping[str, Value]

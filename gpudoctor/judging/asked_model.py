@@ -6,10 +6,10 @@ Only the catalogue is asked: a check touches neither files nor network.
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from gpudoctor.checking.builds import Build
 from gpudoctor.checking.needs import NotKnown
 from gpudoctor.checking.target import Target
 from gpudoctor.facts.base import Unavailable
+from gpudoctor.judging.builds import Build
 from gpudoctor.matrices import ollama, sglang, vllm
 from gpudoctor.matrices.versions import within
 

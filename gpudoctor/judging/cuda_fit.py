@@ -2,7 +2,6 @@
 
 from typing import Literal, NamedTuple
 
-from gpudoctor.checking.cards import card
 from gpudoctor.checking.needs import known
 from gpudoctor.checking.target import Target
 from gpudoctor.facts.base import Unavailable
@@ -10,6 +9,7 @@ from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
+from gpudoctor.judging.cards import card
 from gpudoctor.matrices import cuda_arch, cuda_driver
 from gpudoctor.matrices import gpus as gpu_table
 from gpudoctor.matrices.engines import Machine

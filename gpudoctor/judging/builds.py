@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from gpudoctor.checking.cuda_fit import Machinery
 from gpudoctor.checking.target import EngineWish, Target
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.engines import EngineBinary, Engines
 from gpudoctor.facts.python_envs import PythonEnvironment, PythonEnvs, TorchBuild
+from gpudoctor.judging.cuda_fit import Machinery
 from gpudoctor.matrices import images, ollama, pytorch, sglang, tgi, vllm
 from gpudoctor.matrices.engines import EngineRequirement, engine_requirement, image_requirement
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 
 from gpudoctor.checking.finding import Evidence, Finding, Location, Step, Value, saw, skipped
-from gpudoctor.checking.log_remedies import remedy
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.signatures import LogMatch, Signatures
 from gpudoctor.facts.snapshot import Snapshot
+from gpudoctor.judging.log_remedies import remedy
 from gpudoctor.matrices import signatures as table
 
 _MOST_LINES = 5
