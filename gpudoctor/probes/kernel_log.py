@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from gpudoctor.evidence.kernel_log import KernelLogReader, Stamp
+from gpudoctor.evidence.kernel_line import Stamp
+from gpudoctor.evidence.kernel_log import KernelLogReader
 from gpudoctor.facts.kernel_log import KernelEvent, KernelLog
 from gpudoctor.probes.command import SYSTEM_PATH, find
 from gpudoctor.probes.reporter import Reporter

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpudoctor.evidence.kernel_log import KernelLogReader, Stamp, plain_address, read_events, split_line
+from gpudoctor.evidence.kernel_line import Stamp, split_line
+from gpudoctor.evidence.kernel_log import KernelLogReader, plain_address, read_events
 from gpudoctor.facts.kernel_log import KernelEvent
 
 
