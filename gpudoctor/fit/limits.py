@@ -23,6 +23,11 @@ def accepted(question: Question, prediction: Prediction) -> bool:
     return prediction.verdict == "fits" or (prediction.verdict == "partial" and (wanted or settings.allow_partial))
 
 
+def _has_room(question: Question, prediction: Prediction) -> bool:
+    """Accepted, and no GPU over its memory: an engine that places by its own estimate may start and then run out."""
+    return accepted(question, prediction) and (prediction.margin_bytes is None or prediction.margin_bytes >= 0)
+
+
 def largest_context(question: Question) -> int:
     """The longest context that fits with everything else as asked, in tokens; 0 when none does."""
     maximum = question.model.context_maximum or 131072
@@ -46,14 +51,14 @@ def most_parallel(question: Question, first: Prediction) -> int:
     if question.settings.engine in ("vllm", "sglang", "tgi") and first.max_concurrency is not None:
         return max(1, min(int(first.max_concurrency), first.settings.max_num_seqs or 2**31))
     low = high = first.settings.parallel or 1
-    while high < _MOST_PARALLEL and accepted(question, predict(question, parallel=high * 2)):
+    while high < _MOST_PARALLEL and _has_room(question, predict(question, parallel=high * 2)):
         low = high = high * 2
     if high >= _MOST_PARALLEL:
         return high
     high *= 2
     while high - low > 1:
         middle = (low + high) // 2
-        if accepted(question, predict(question, parallel=middle)):
+        if _has_room(question, predict(question, parallel=middle)):
             low = middle
         else:
             high = middle

@@ -63,7 +63,7 @@ def size(text: str) -> int:
 
 
 def tokens(text: str) -> int:
-    """Tokens of a written count: ``32768``, ``32k`` (32768), ``1m``.
+    """Tokens of a written count: ``32768``, ``32k`` (32768), ``1m``; ``65k`` and ``131k`` are rounded powers of two.
 
     Raises Unusable when it is not one or is not positive.
     """
@@ -71,6 +71,9 @@ def tokens(text: str) -> int:
     if not match:
         raise Unusable(f"{text[:20]!r} is not a number of tokens", hint="Write it as 32768 or 32k.")
     count = int(float(match[1]) * 1024 ** _POWER[match[2].lower()])
+    if match[2].lower() == "k":
+        rounded = (2**power for power in range(10, 31) if 2**power // 1000 == float(match[1]))
+        count = next(rounded, count)
     if not 0 < count <= 2**31:
         raise Unusable(f"{text[:20]!r} tokens cannot be judged", hint="Give a context between 1 and 2147483648.")
     return count

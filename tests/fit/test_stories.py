@@ -201,3 +201,11 @@ def test_the_engine_that_is_installed_answers(fit: Callable[..., dict[str, Any]]
     report = fit("llama3.1:8b", "--snapshot", path, "--gpus", "0")
     assert report["engine"] == {"name": "ollama", "version": "0.11.10"}
     assert "engine version 0.11.10, the one installed" in report["assumed"]
+
+
+def test_the_most_requests_leave_no_gpu_over_its_memory(gpudoctor: Command) -> None:
+    done = gpudoctor("fit", "gpt-oss:120b", "--hardware", "2x Quadro RTX 8000", "--engine", "ollama",
+                     "--engine-version", "0.11.10", "--max-parallel", "--json")  # fmt: skip
+    report = json.loads(done.stdout)
+    assert report["settings"]["parallel"] > 1
+    assert report["margin_bytes"] >= 0

@@ -95,3 +95,11 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 def test_texts_that_look_like_hardware_are_read_or_refused(text: str) -> None:
     with contextlib.suppress(Unusable):
         assert 0 < len(named(text, text)[0]) <= MAXIMUM_GPUS
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("8k", 8192), ("64k", 65536), ("65k", 65536), ("131k", 131072), ("128K", 131072), ("262k", 262144)],
+)
+def test_thousands_of_tokens_mean_what_people_mean(text: str, count: int) -> None:
+    assert tokens(text) == count
