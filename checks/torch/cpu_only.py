@@ -16,7 +16,20 @@ Reinstall the same release from the index that has it for this driver and GPU.
 
 from collections.abc import Iterator
 
-from gpudoctor.checking import Evidence, Finding, Target, check, failed, noted, passed, saw, skipped, unknown, warned
+from gpudoctor.checking import (
+    Evidence,
+    Finding,
+    Target,
+    check,
+    failed,
+    noted,
+    passed,
+    saw,
+    skipped,
+    step,
+    unknown,
+    warned,
+)
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.gpus import Gpus
@@ -53,7 +66,8 @@ def cpu_only(
         yield skipped("host", "no GPU for which a build could be wrong")
         return
     meant = environments(python_envs, target)
-    others = tuple(e for e in python_envs.environments if e.torch is not None and e not in meant)
+    others = tuple(e for e in python_envs.environments if e.torch is not None and e not in meant and not e.in_image)
+    yield from _images(python_envs)
     for each in meant:
         if isinstance(each.torch, Unavailable):
             yield unknown(subject_of(each), "PyTorch in {path} could not be read: {reason}", path=each.path,
@@ -69,6 +83,14 @@ def cpu_only(
                       count=len(python_envs.environments))
     elif not meant:
         yield passed("host", "no environment with an engine or in use has a CPU build of PyTorch")
+
+
+def _images(envs: PythonEnvs) -> Iterator[Finding]:
+    held = [f"{p.name} {p.version}" for each in envs.environments if each.in_image for p in each.engines]
+    if held:
+        yield noted("host", "container images on disk hold {engines}; an image is judged once it runs or is named",
+                    engines=tuple(sorted(set(held))), evidence=saw("engines in images", tuple(held), "image layers"),
+                    fix=step("Name the one that shall run.", "gpudoctor check --for vllm/vllm-openai:TAG"))
 
 
 def _seen(build: TorchBuild) -> tuple[Evidence, ...]:

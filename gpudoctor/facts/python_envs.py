@@ -114,7 +114,8 @@ class PythonEnvironment(Item, frozen=True, kw_only=True):
         kind: ``conda``; ``venv``; ``uv`` (a venv made by uv, or a Python that uv brought); ``pyenv``; ``system``
             (the distribution's); ``process`` (an interpreter known only because it runs); ``other``.
         found: Why it was looked at: ``option`` (--python), ``process``, ``active`` (VIRTUAL_ENV or CONDA_PREFIX),
-            ``path`` (first python on PATH), ``home``, ``opt``, ``system``, ``conda-list``, ``pyenv``, ``uv``.
+            ``path`` (first python on PATH), ``home``, ``opt``, ``system``, ``conda-list``, ``pyenv``, ``uv``,
+            ``image`` (a layer of a container image on disk; ``container`` is then ``image:<layer>``).
         user: Name of the owner of the folder.
         interpreter: Path of the python executable, None when it is gone (a venv whose Python was upgraded away).
         python: ``3.12.3``. abi: ``cp312``, ``cp313t`` (free-threaded). platform: ``linux-x86_64``, from the
@@ -157,6 +158,11 @@ class PythonEnvironment(Item, frozen=True, kw_only=True):
     def package(self, name: str) -> PythonPackage | None:
         """Return a distribution by its normalised name, None when it is not installed or not one we record."""
         return next((each for each in self.packages if each.name == name), None)
+
+    @property
+    def in_image(self) -> bool:
+        """True for a layer of an image on disk: nothing says that it will run."""
+        return "image" in self.found
 
     @property
     def engines(self) -> tuple[PythonPackage, ...]:

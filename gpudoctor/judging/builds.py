@@ -88,18 +88,20 @@ def environments(envs: PythonEnvs | Unavailable, target: Target) -> tuple[Python
     """Return the environments that the target runs in.
 
     Those with an engine named by --for; without one those with any engine, else those with PyTorch that are in use.
+    An image on disk is none of them: nothing says that it will run, or ever did.
     """
     if isinstance(envs, Unavailable):
         return ()
+    installed = tuple(each for each in envs.environments if not each.in_image)
     if target.engines:
         wanted = {wish.name for wish in target.engines if wish.image is None}
         return tuple(
-            each for each in envs.environments
+            each for each in installed
             if any(PACKAGES.get(p.name, p.name) in wanted for p in each.engines)
             or ("torch" in wanted and each.torch is not None)
         )
-    engines = tuple(each for each in envs.environments if each.engines)
-    return engines or tuple(each for each in envs.environments if each.torch is not None and used(each))
+    engines = tuple(each for each in installed if each.engines)
+    return engines or tuple(each for each in installed if each.torch is not None and used(each))
 
 
 def used(each: PythonEnvironment) -> bool:

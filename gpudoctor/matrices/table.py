@@ -13,6 +13,8 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from gpudoctor.matrices import MATRICES_DATE, TABLES
+
 Confidence = Literal["verified", "corroborated", "high", "medium", "low", "knowledge", "unverified", "unknown"]
 """How a row was established.
 
@@ -89,6 +91,15 @@ def newer_copy(name: str) -> bytes | None:
     except (OSError, ValueError, msgspec.MsgspecError):
         return None
     return data if when > _shipped_date(name) else None
+
+
+def date_in_use() -> str:
+    """Return the newest day on which sources of a table in use were read, as ISO text."""
+    if FOLDERS.newer is None or not FOLDERS.newer.is_dir():
+        return MATRICES_DATE
+    copies = (newer_copy(name) for name in TABLES)
+    dates = [msgspec.json.decode(copy, type=_Any).retrieved.isoformat() for copy in copies if copy is not None]
+    return max([MATRICES_DATE, *dates])
 
 
 def _shipped_date(name: str) -> datetime.date:

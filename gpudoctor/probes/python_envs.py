@@ -12,6 +12,7 @@ from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.python_envs import ENGINES, LeftOut, PythonEnvironment, TorchBuild
 from gpudoctor.probes.driver_libraries import folders_of
 from gpudoctor.probes.env_binaries import Binaries, cuda_libraries, extensions, loader_choices, nvcc_in
+from gpudoctor.probes.env_images import in_layer, layers
 from gpudoctor.probes.env_layout import Layout, layouts
 from gpudoctor.probes.env_packages import normalised, path_files, read_packages
 from gpudoctor.probes.env_processes import Running, running
@@ -29,6 +30,7 @@ OPTIONS = ("python",)
 MAX_ENVIRONMENTS = 64
 _MAX_LEFT_OUT = 200
 _MAX_IN_CONTAINERS = 16
+_LAST = 100
 _PATIENCE_SECONDS = 8.0
 _SECONDS_IN_ALL = 20.0
 
@@ -158,6 +160,10 @@ def _candidates(root: Root, search: Search, runs: Sequence[Running]) -> list[_Ca
         below = Root(str(root.path(there[0].root or "/")))
         for layout in layouts(below, prefix, "process"):
             found.append(_candidate(below, layout, ("process",), tuple(there), container))
+    for layer, tree in layers(root, search):
+        in_it = (_candidate(tree, layout, ("image",), (), f"image:{layer}") for layout in in_layer(tree))
+        # Nobody runs them yet, so whatever lies on the machine itself is read first.
+        found += [each._replace(weight=each.weight - _LAST) for each in in_it if each.weight]
     return sorted(found, key=lambda each: -each.weight)
 
 

@@ -8,7 +8,7 @@ from gpudoctor import __version__
 from gpudoctor.checking.finding import Acceptance, Location, Result, Status, Value
 from gpudoctor.checking.target import Stage
 from gpudoctor.checking.verdict import Judgement, Verdict
-from gpudoctor.matrices import MATRICES_DATE
+from gpudoctor.matrices.table import date_in_use
 from gpudoctor.reports import words
 
 SCHEMA: Literal["gpudoctor.report/1"] = "gpudoctor.report/1"
@@ -111,7 +111,7 @@ def make_report(
         stage: What the machine was judged for.
     """
     return Report(
-        tool=ReportTool(__version__, MATRICES_DATE),
+        tool=ReportTool(__version__, date_in_use()),
         run=ReportRun(
             started=started,
             duration_s=round(duration_s, 3),

@@ -150,6 +150,9 @@ def test_a_newer_copy_is_taken_and_used(gpudoctor: Command, tmp_path: Path) -> N
     assert gpudoctor(*question, **home).returncode == 0
     listed = json.loads(gpudoctor("matrices", "--json", **home).stdout)["tables"]
     assert next(t for t in listed if t["name"] == "vllm")["origin"].endswith("vllm.json")
+    answered = gpudoctor("compat", "vllm", "--hardware", "L4", "--driver", "580.95.05", "--json", **home)
+    report = json.loads(answered.stdout)
+    assert report["tool"]["matrices"] == next(t for t in listed if t["name"] == "vllm")["retrieved"]
     # A copy that was changed afterwards is not believed.
     copy = tmp_path / "data" / "gpudoctor" / "matrices" / "vllm.json"
     copy.write_bytes(copy.read_bytes().replace(b"0.99.0", b"0.98.0"))
