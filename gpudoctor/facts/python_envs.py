@@ -183,7 +183,3 @@ class PythonEnvs(Section, frozen=True, kw_only=True):
     environments: Annotated[tuple[PythonEnvironment, ...], Meta(max_length=256)] = ()
     more: int = 0
     left_out: Annotated[tuple[LeftOut, ...], Meta(max_length=256)] = ()
-
-    def with_package(self, name: str) -> tuple[PythonEnvironment, ...]:
-        """Environments that have this distribution."""
-        return tuple(each for each in self.environments if each.package(name) is not None)

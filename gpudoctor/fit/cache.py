@@ -2,7 +2,7 @@
 
 import math
 
-from gpudoctor.fit.model import Cache, Layer, Unusable
+from gpudoctor.fit.model import Cache, Unusable
 
 #: Bytes per element. Quantized types are ggml's blocks of 32 values with their scales (ggml-common.h).
 ELEMENT_BYTES = {
@@ -53,8 +53,3 @@ def state_bytes(cache: Cache, conv_element: float, ssm_element: float) -> int:
     """Bytes of the fixed state and cross-attention cache of one sequence."""
     state = cache.conv_state_values * conv_element + cache.ssm_state_values * ssm_element
     return math.ceil(state + cache.cross_values * 2)
-
-
-def keeps_cache(layer: Layer) -> bool:
-    """Whether the layer keeps keys and values of its own."""
-    return layer.cache.kind != "none" and not layer.cache.shared

@@ -1,6 +1,5 @@
 """What several engines share: the CUDA context, choosing GPUs, and the words for a verdict."""
 
-from collections.abc import Sequence
 
 from gpudoctor.fit.hardware import Gpu
 from gpudoctor.fit.model import Model
@@ -24,9 +23,3 @@ def weights_error(model: Model) -> float:
     if model.unknown:
         return 0.05
     return 0.002 if exact else 0.006
-
-
-def fullest(left: Sequence[int | None]) -> int | None:
-    """The least room that any used GPU has; None when it is not known."""
-    known = [value for value in left if value is not None]
-    return min(known) if known and len(known) == len(left) else None

@@ -5,7 +5,6 @@ start-up logs. Activation and KV formulas reproduce seven H100 rows of llm-d's p
 """
 
 import math
-from typing import NamedTuple
 
 from gpudoctor.fit.cache import element_bytes, state_bytes
 from gpudoctor.fit.engines import sharding
@@ -89,17 +88,6 @@ def _batch_defaults(settings: Settings, hardware: Hardware, version: Version) ->
             tokens = 16384 if memory >= 160 * GIB and version >= (0, 14) else 8192 if large else 2048
         sequences = sequences or min(1024 if large else 256, tokens)
     return settings._replace(max_num_batched_tokens=tokens, max_num_seqs=sequences)
-
-
-class _Budget(NamedTuple):
-    """Memory of one rank before the cache, in bytes."""
-
-    share: int
-    weights: int
-    activation: int
-    other: int
-    graphs: int
-    context: int
 
 
 def activation_bytes(model: Model, settings: Settings, version: Version) -> int:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from gpudoctor.fit.sources.tensors import Tensor
-from gpudoctor.fit.sources.types import BY_NAME, fits, tensor_bytes
+from gpudoctor.fit.sources.types import fits, tensor_bytes
 
 BASE: dict[str, str] = {
     **{name: name for name in ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q6_K"]},
@@ -198,9 +198,3 @@ def tensor_type(mix: str, tensor: Tensor, layer: int, traits: Traits) -> str:
 def gguf_bytes(mix: str, tensor: Tensor, layer: int, traits: Traits) -> int:
     """Bytes of this tensor in a file of this mix, without the padding between tensors."""
     return tensor_bytes(tensor_type(mix, tensor, layer, traits), tensor.shape)
-
-
-def bits_per_weight(mix: str) -> float:
-    """Bits of the base type: only for ordering mixes by size."""
-    kind = BY_NAME[BASE[mix]]
-    return kind.bytes_ * 8 / kind.elements
