@@ -12,7 +12,10 @@ import msgspec
 from gpudoctor import __version__
 from gpudoctor.facts.amd import Amd, AmdSmi
 from gpudoctor.facts.base import NOT_RECORDED, Section, Unavailable
+from gpudoctor.facts.compose import Compose
+from gpudoctor.facts.container_toolkit import ContainerToolkit
 from gpudoctor.facts.cuda import Cuda
+from gpudoctor.facts.docker import Containers, Docker
 from gpudoctor.facts.driver import Driver, ModuleFile, Packages
 from gpudoctor.facts.engines import Engines
 from gpudoctor.facts.gpus import Gpus
@@ -31,6 +34,7 @@ SCHEMA: Literal["gpudoctor.snapshot/1"] = "gpudoctor.snapshot/1"
 MAX_FILE_BYTES = 32 * 1024 * 1024
 _NO_PLAIN_TEXT = re.compile(r"[^\x00-\x7e]")
 _NOT_ASKED = Unavailable("only read with --deep", "not-asked")
+_NO_COMPOSE = Unavailable("no Compose file was named", "not-asked")
 _NO_LOG = Unavailable("logs are read by gpudoctor diagnose", "not-asked")
 
 
@@ -75,6 +79,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     toolkits: Toolkits | Unavailable = NOT_RECORDED
     python_envs: PythonEnvs | Unavailable = NOT_RECORDED
     engines: Engines | Unavailable = NOT_RECORDED
+    docker: Docker | Unavailable = NOT_RECORDED
+    containers: Containers | Unavailable = NOT_RECORDED
+    container_toolkit: ContainerToolkit | Unavailable = NOT_RECORDED
+    compose: Compose | Unavailable = _NO_COMPOSE
     cuda: Cuda | Unavailable = _NOT_ASKED
     signatures: Signatures | Unavailable = _NO_LOG
 
