@@ -8,9 +8,8 @@ import msgspec
 
 from gpudoctor.cli.failure import Failure, say
 from gpudoctor.facts.snapshot import Snapshot, write_atomically
+from gpudoctor.reports.formats import FORMATS, renderer
 from gpudoctor.reports.report import Report
-
-FORMATS = ("console", "json")
 
 
 class Output(msgspec.Struct, frozen=True):
@@ -49,10 +48,8 @@ def write_outputs(
         to_file = output.path is not None
         if not to_file and quiet > 1 and output.format == "console":
             continue
-        if output.format == "json":
-            from gpudoctor.reports.json_report import encode
-
-            text = encode(report) + "\n"
+        if output.format != "console":
+            text = renderer(output.format)(report, facts)
         else:
             from gpudoctor.reports.console import Look, render
 

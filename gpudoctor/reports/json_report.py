@@ -1,8 +1,12 @@
 """JSON: the report for programs, and the one document that stands in for a report that could not be made."""
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+
+if TYPE_CHECKING:
+    from gpudoctor.facts.snapshot import Snapshot
+    from gpudoctor.reports.report import Report
 
 
 class ErrorDetail(msgspec.Struct, frozen=True):
@@ -23,7 +27,16 @@ class ErrorDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 def encode(document: msgspec.Struct | dict[str, Any]) -> str:
     """Return a document as indented JSON without a final newline, ASCII only so that any console takes it."""
-    text = msgspec.json.format(msgspec.json.encode(document), indent=1).decode("utf-8")
+    return escape(msgspec.json.format(msgspec.json.encode(document), indent=1).decode("utf-8"))
+
+
+def render(report: "Report", facts: "Snapshot") -> str:
+    """Return a report as its JSON document."""
+    return encode(report) + "\n"
+
+
+def escape(text: str) -> str:
+    """Return JSON text in ASCII alone."""
     # DEL is ASCII and no text.
     plain = text.isascii() and "\x7f" not in text
     return text if plain else "".join(c if ord(c) < 127 else _escape(c) for c in text)

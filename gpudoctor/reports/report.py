@@ -7,7 +7,7 @@ import msgspec
 from gpudoctor import __version__
 from gpudoctor.checking.finding import Acceptance, Location, Result, Status, Value
 from gpudoctor.checking.target import Stage
-from gpudoctor.checking.verdict import Judgement, Verdict
+from gpudoctor.checking.verdict import FailOn, Judgement, Verdict
 from gpudoctor.matrices.table import date_in_use
 from gpudoctor.reports import words
 
@@ -56,13 +56,18 @@ class ReportTool(msgspec.Struct, frozen=True):
 
 
 class ReportRun(msgspec.Struct, frozen=True, kw_only=True):
-    """When, where and with which exit code. ``host`` is the machine that was judged."""
+    """When, where and with which exit code. ``host`` is the machine that was judged.
+
+    ``exit_code`` is that of the contract, whatever ``--exit-style`` made of it. ``fail_on``: the least status that
+    makes it 1.
+    """
 
     started: str
     duration_s: float
     host: str
     exit_code: int
     stage: Stage = "pre-launch"
+    fail_on: FailOn = "fail"
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +104,8 @@ def show(result: Result) -> ReportResult:
 
 
 def make_report(
-    judgement: Judgement, *, started: str, duration_s: float, host: str, stage: Stage = "pre-launch"
+    judgement: Judgement, *, started: str, duration_s: float, host: str, stage: Stage = "pre-launch",
+    fail_on: FailOn = "fail",
 ) -> Report:
     """Make the report of a judgement.
 
@@ -109,6 +115,7 @@ def make_report(
         duration_s: Seconds from the command's start to here.
         host: Name of the machine judged.
         stage: What the machine was judged for.
+        fail_on: The least status that blocks.
     """
     return Report(
         tool=ReportTool(__version__, date_in_use()),
@@ -118,6 +125,7 @@ def make_report(
             host=host,
             exit_code=judgement.exit_code,
             stage=stage,
+            fail_on=fail_on,
         ),
         verdict=judgement.verdict,
         summary=judgement.summary,
