@@ -10,11 +10,14 @@ import msgspec
 
 from gpudoctor.evidence import context as contexts
 from gpudoctor.evidence.assemble import sections
+from gpudoctor.evidence.blocks import Blocks
 from gpudoctor.evidence.kernel_log import KernelLogReader
+from gpudoctor.evidence.kinds import KINDS
+from gpudoctor.evidence.merge import joined, pasted
 from gpudoctor.evidence.signatures import Hit, Sieve, SignatureScanner, established, words_of
 from gpudoctor.evidence.source import BadInput, Chunk, chunks
 from gpudoctor.evidence.statements import Statements
-from gpudoctor.facts.base import Unavailable
+from gpudoctor.facts.base import Section, Unavailable
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.signatures import NOT_PASTED, LogMatch, Piece, Signatures
 from gpudoctor.facts.snapshot import MAX_FILE_BYTES, Snapshot, SnapshotError, decode, section_types
@@ -23,7 +26,7 @@ from gpudoctor.facts.snapshot import MAX_FILE_BYTES, Snapshot, SnapshotError, de
 _HEAD_BYTES = 1 << 21
 STRUCTURE = (
     "nvidia-smi", "nvidia driver version", "pytorch version", "cuda used to build", "gpu models and configuration",
-    "driver version:", "package    ", "cgroup driver", "[pip3]",
+    "driver version:", "package    ", "cgroup driver", "[pip3]", *(word for kind in KINDS for word in kind.words),
 )  # fmt: skip
 _KERNEL = (
     "nvrm", "xid", "oom-kill", "killed process", "amdgpu", "pcie bus error", "aer:", "kernel:", "nvidia-nvlink",
@@ -43,6 +46,7 @@ class Paste:
         self.pieces: list[Piece] = []
         self._scanner = SignatureScanner()
         self._stated = Statements()
+        self._blocks = Blocks(KINDS)
         self._kernel = KernelLogReader()
         self._kernel_seen: str | None = None
         self._context: set[str] = set()
@@ -78,14 +82,12 @@ class Paste:
                 taken += len(chunk.data)
         except BadInput as error:
             self._problem(name, str(error))
+        self._blocks.end(name)
         if taken:
             self.pieces.append(Piece(file=name, kind="text"))
 
     def _own_document(self, chunk: Chunk, file: BinaryIO, name: str) -> bool:
         """Take a snapshot of gpudoctor itself; False when this is something else."""
-        if b'"gpudoctor.report/' in chunk.data[:4096]:
-            self._problem(name, "is a report already: its findings stand in it")
-            return True
         if b'"gpudoctor.snapshot/' not in chunk.data[:4096]:
             return False
         file.seek(0) if file.seekable() else None
@@ -104,14 +106,17 @@ class Paste:
         for _, owners in self._about.search(lower, words):
             self._context.update(self._names[owner] for owner in owners)
         kernel = [word for word, _ in self._kernel_words.search(lower, words)]
-        structure = taken < _HEAD_BYTES or any(self._structure.search(lower, words))
+        structure = taken < _HEAD_BYTES or self._blocks.open or any(self._structure.search(lower, words))
         if kernel:
             self._kernel_seen = self._kernel_seen or name
             self._kernel_lines(chunk.data, lower, kernel)
         if not structure:
             return
         for number, raw in enumerate(chunk.data.split(b"\n"), chunk.line):
-            value = self._stated.feed(raw[:_MAX_LINE].decode("utf-8", "replace"), number)
+            line = raw.decode("utf-8", "replace")
+            if self._blocks.feed(line, number, name):
+                continue
+            value = self._stated.feed(line[:_MAX_LINE], number)
             if kernel and value is not None and _NOTE_OF_KERNEL.search(value):
                 self._kernel.feed(value)
 
@@ -134,13 +139,18 @@ class Paste:
 
     def snapshot(self) -> Snapshot:
         """Return what the paste says as facts; every other section is not in what was pasted."""
-        context = frozenset(self._context | contexts.of_statements(self._stated))
+        about = frozenset(word for reading in self._blocks.readings for word in reading.context)
+        context = about | self._context | contexts.of_statements(self._stated)
         facts: dict[str, object] = {name: NOT_PASTED for name in section_types()}
         if self._base is not None:
             facts |= {name: getattr(self._base, name) for name in facts}
-        for name, section in sections(self._stated, context).items():
-            if isinstance(facts[name], Unavailable):
-                facts[name] = section
+        for told in (*(reading.sections for reading in self._blocks.readings), sections(self._stated, context)):
+            for name, section in told.items():
+                known = facts[name]
+                if isinstance(known, Unavailable):
+                    facts[name] = pasted(section)
+                elif isinstance(known, Section) and self._base is None:
+                    facts[name] = joined(known, pasted(section))
         events = self._kernel.events()
         if events and self._kernel_seen is not None:
             facts["kernel_log"] = KernelLog(
@@ -153,18 +163,23 @@ class Paste:
         if "fabric state" in self._stated.told:
             # Its name and its value stand on two lines of nvidia-smi -q.
             self._scanner.one_line(f"fabric state: {self._stated.told['fabric state']}", 1, "nvidia-smi -q")
-        hits = established(self._scanner.hits(), context)
+        hits = [hit for hit in established(self._scanner.hits(), context) if not self._in_own_report(hit)]
         facts["signatures"] = Signatures(
             pieces=tuple(self._all_pieces()),
             matches=tuple(_match(hit) for hit in hits),
             stated=dict(sorted(self._stated.told.items())),
             context=tuple(sorted(context)),
+            reported=tuple(each for reading in self._blocks.readings for each in reading.reported)[:4096],
         )
         recorded = self._base.recorded if self._base is not None else None
         return msgspec.structs.replace(Snapshot(recorded=recorded), **facts)
 
+    def _in_own_report(self, hit: Hit) -> bool:
+        return any(file == hit.file and first <= hit.line <= last for file, first, last in self._blocks.own)
+
     def _all_pieces(self) -> Iterable[Piece]:
-        yield from self.pieces[:512]
+        yield from self.pieces[:400]
+        yield from self._blocks.pieces
         for kind, line in self._stated.kinds.items():
             yield Piece(file="paste", kind=kind, line=line)
 

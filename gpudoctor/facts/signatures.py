@@ -24,6 +24,17 @@ class Piece(Item, frozen=True, kw_only=True):
     problem: str | None = None
 
 
+class Reported(Item, frozen=True, kw_only=True):
+    """A finding of a report of gpudoctor that was pasted. ``seen`` is its evidence, ``fix`` its steps, in words."""
+
+    id: str
+    status: str
+    subject: str
+    message: str
+    seen: Annotated[tuple[tuple[str, str, str], ...], Meta(max_length=64)] = ()
+    fix: Annotated[tuple[tuple[str, str | None, str | None], ...], Meta(max_length=64)] = ()
+
+
 class LogMatch(Item, frozen=True, kw_only=True):
     """One kind of line that proves something.
 
@@ -44,13 +55,14 @@ class Signatures(Section, frozen=True, kw_only=True):
     """Matches, most telling first, and what the paste states that no other section holds.
 
     ``stated`` holds only known keys (``tensor parallel``, ``cgroup driver``). ``context`` names what the paste is
-    about: ``wsl``, ``container``, ``engine:ollama``.
+    about: ``wsl``, ``container``, ``engine:ollama``. ``reported`` is what a pasted report of gpudoctor says.
     """
 
     pieces: Annotated[tuple[Piece, ...], Meta(max_length=1024)] = ()
     matches: Annotated[tuple[LogMatch, ...], Meta(max_length=1024)] = ()
     stated: dict[str, str] = {}
     context: Annotated[tuple[str, ...], Meta(max_length=64)] = ()
+    reported: Annotated[tuple[Reported, ...], Meta(max_length=4096)] = ()
 
     def of(self, check: str) -> tuple[LogMatch, ...]:
         """The matches that prove this check's problem."""

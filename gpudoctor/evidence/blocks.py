@@ -1,0 +1,152 @@
+"""Documents inside a paste: where each begins and ends. One reader per kind turns its lines into facts."""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from gpudoctor.facts.base import Section
+from gpudoctor.facts.signatures import Piece, Reported
+
+#: What is longer than this is read no further. nvidia-smi -q -x of 16 GPUs takes 1 MB.
+MAX_BLOCK_CHARS = 8 << 20
+MAX_BLOCKS = 512
+_FENCE = re.compile(r"\s{0,8}(?:```|~~~)")
+_QUOTE = re.compile(r"(?:\s{0,4}> ?){1,8}")
+
+
+class Unread(Exception):
+    """Why a document that was recognised could not be read, in one line."""
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What a document says. ``name`` is its kind where only its content tells; ``context`` what it is about."""
+
+    sections: dict[str, Section] = {}
+    name: str | None = None
+    context: frozenset[str] = frozenset()
+    reported: tuple[Reported, ...] = ()
+
+
+class Extent(Protocol):
+    """Decides line after line what belongs to a document that has begun."""
+
+    #: The last line that was taken ends it.
+    complete: bool
+
+    def takes(self, line: str) -> bool:
+        """Return whether this line, the first included, is part of the document."""
+        ...
+
+
+class Kind(NamedTuple):
+    """One kind of document.
+
+    ``begins`` must match its first line. ``read`` gets its text and the number of its first line; None says that it is
+    something else after all. ``alone``: its lines mean nothing to other readers.
+    """
+
+    name: str
+    begins: str
+    extent: Callable[[], Extent]
+    read: Callable[[str, int], Reading | None]
+    alone: bool = False
+    #: Words in lower case by which a piece is found far into a large file.
+    words: tuple[str, ...] = ()
+
+
+class While:
+    """A document whose every line has a certain form."""
+
+    complete = False
+
+    def __init__(self, pattern: "re.Pattern[str]") -> None:
+        self._pattern = pattern
+
+    def takes(self, line: str) -> bool:
+        """Return whether the line has the form."""
+        return self._pattern.match(line) is not None
+
+
+class Until:
+    """A document that says itself where it ends."""
+
+    def __init__(self, last: "re.Pattern[str]") -> None:
+        self._last, self.complete = last, False
+
+    def takes(self, line: str) -> bool:
+        """Take every line up to the last."""
+        self.complete = self._last.search(line) is not None
+        return True
+
+
+class Blocks:
+    """Finds documents in the lines of one file after another, and reads each as soon as it is whole."""
+
+    def __init__(self, kinds: Iterable[Kind]) -> None:
+        self._kinds = tuple(kinds)
+        # One pattern tells whether any kind begins here; nearly every line ends with that question.
+        self._any = re.compile("|".join(f"(?:{kind.begins})" for kind in self._kinds) or r"(?!)")
+        self._begins = [re.compile(kind.begins) for kind in self._kinds]
+        self.readings: list[Reading] = []
+        self.pieces: list[Piece] = []
+        #: Where our own reports stood: file, first and last line. What they quote is no log.
+        self.own: list[tuple[str, int, int]] = []
+        self._kind: Kind | None = None
+        self._extent: Extent | None = None
+        self._lines: list[str] = []
+        self._chars = self._first = self._last = 0
+
+    @property
+    def open(self) -> bool:
+        """True inside a document."""
+        return self._kind is not None
+
+    def feed(self, line: str, number: int, file: str) -> bool:
+        """Take the next line; True when it is nothing to anybody else."""
+        quote = _QUOTE.match(line)
+        line = line[quote.end() :] if quote is not None else line
+        if self._kind is not None and self._extent is not None:
+            if not _FENCE.match(line) and self._extent.takes(line):
+                return self._take(line, number, file, self._kind)
+            self.end(file)
+        if self._any.match(line) is None or len(self.pieces) >= MAX_BLOCKS:
+            return False
+        kind = next((kind for kind, begins in zip(self._kinds, self._begins, strict=True) if begins.match(line)), None)
+        if kind is None:
+            return False
+        self._kind, self._extent, self._lines, self._chars, self._first = kind, kind.extent(), [], 0, number
+        return self._extent.takes(line) and self._take(line, number, file, kind)
+
+    def _take(self, line: str, number: int, file: str, kind: Kind) -> bool:
+        self._chars += len(line) + 1
+        if self._chars <= MAX_BLOCK_CHARS:
+            self._lines.append(line)
+        self._last = number
+        if self._extent is not None and self._extent.complete:
+            self.end(file)
+        return kind.alone
+
+    def end(self, file: str) -> None:
+        """Read what was collected: the file ends here, or something else begins."""
+        kind, self._kind, self._extent = self._kind, None, None
+        if kind is None:
+            return
+        text, self._lines = "\n".join(self._lines), []
+        problem = None
+        reading: Reading | None = None
+        if self._chars > MAX_BLOCK_CHARS:
+            problem = f"the {kind.name} is longer than {MAX_BLOCK_CHARS >> 20} MiB and was not read"
+        else:
+            try:
+                reading = kind.read(text, self._first)
+            except Unread as error:
+                problem = f"line {self._first}: {error}"
+        if reading is not None:
+            self.readings.append(reading)
+            if reading.reported:
+                self.own.append((file, self._first, self._last))
+        if reading is not None or problem is not None:
+            name = (reading.name if reading is not None else None) or kind.name
+            self.pieces.append(Piece(file=file, kind=name, line=self._first, problem=problem))
