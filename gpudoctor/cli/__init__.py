@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fit": ("gpudoctor.cli.fit", "Say whether a model fits before it is pulled or launched, and what does."),
     "diagnose": ("gpudoctor.cli.diagnose", "Name the cause of a trouble, from whatever you paste: logs, reports."),
     "compat": ("gpudoctor.cli.compat", "Say whether a release runs here, which one would, and how to install it."),
+    "compose": ("gpudoctor.cli.compose", "Judge Compose files before they start: lint shows, fix mends."),
     "matrices": ("gpudoctor.cli.matrices", "Show what the tables of versions know, their age and their sources."),
     "explain": ("gpudoctor.cli.explain", "Print the manual of a check, or of the exit codes."),
     "list": ("gpudoctor.cli.list_checks", "List every check with what it says is wrong."),
@@ -164,20 +165,25 @@ def _version() -> int:
     return 0
 
 
-def _group() -> Any:
-    """Build the group whose commands are imported when they are called, and listed without that."""
+def lazy_group(commands: dict[str, tuple[str, str]]) -> Any:
+    """Return a class of group whose commands are imported when they are called, and listed without that.
+
+    A module is a command by its function of that name (or called ``command``), or a group of its own by ``group()``.
+    """
     import typer
     from typer.core import TyperGroup
 
     class LazyGroup(TyperGroup):
         def list_commands(self, ctx: Any) -> list[str]:
-            return list(COMMANDS)
+            return list(commands)
 
         def get_command(self, ctx: Any, cmd_name: str) -> Any:
-            if cmd_name not in COMMANDS:
+            if cmd_name not in commands:
                 return None
-            module_name, about = COMMANDS[cmd_name]
+            module_name, about = commands[cmd_name]
             module = importlib.import_module(module_name)
+            if hasattr(module, "group"):
+                return module.group()
             function = getattr(module, cmd_name, None) or module.command
             app = typer.Typer(add_completion=False, rich_markup_mode=None)
             settings = {"help_option_names": ["-h", "--help"]}
@@ -186,11 +192,17 @@ def _group() -> Any:
 
         def format_commands(self, ctx: Any, formatter: Any) -> None:
             with formatter.section("Commands"):
-                formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+                formatter.write_dl([(name, about) for name, (_, about) in commands.items()])
+
+    return LazyGroup
+
+
+def _group() -> Any:
+    import typer
 
     app = typer.Typer(
         name="gpudoctor",
-        cls=LazyGroup,
+        cls=lazy_group(COMMANDS),
         add_completion=False,
         rich_markup_mode=None,
         epilog=_EPILOG,
