@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rig_fixtures import bare_engine, newest_bare_engine  # noqa: F401
 
 from gpudoctor.probes.reporter import Reporter
 from gpudoctor.probes.root import Root
@@ -60,6 +61,16 @@ def has_namespaces() -> Reason:
     return None if run_ok("unshare", "-mn", "true") else "this root may not make namespaces"
 
 
+def has_docker() -> Reason:
+    """An engine of one's own: real dockerd and runc, and what the doubles and small images are made of."""
+    if reason := has_namespaces() or has_compiler():
+        return reason
+    for name, package in (("dockerd", "docker.io"), ("runc", "runc"), ("busybox", "busybox-static")):
+        if reason := program(name, package):
+            return reason
+    return "busybox here is not static (Debian package busybox-static)" if run_ok("ldd", "/bin/busybox") else None
+
+
 def has_package_index() -> Reason:
     with tempfile.TemporaryDirectory() as folder:
         # pip itself knows best how this machine reaches its index.
@@ -73,8 +84,9 @@ TIERS: dict[str, Callable[[], Reason]] = {
     "gcc": has_compiler,
     "root": has_namespaces,
     "install": has_package_index,
+    "docker": has_docker,
 }
-SLOW = ("root", "install")
+SLOW = ("root", "install", "docker")
 
 TIERS_OF_ITEM = pytest.StashKey[dict[str, list[str]]]()
 OUTCOMES = pytest.StashKey[dict[str, Counter[str]]]()

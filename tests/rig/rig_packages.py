@@ -1,0 +1,79 @@
+"""Engines newer than this system's, from Debian's own mirror, unpacked into a cache and never installed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+CACHE = Path(os.environ.get("GPUDOCTOR_TESTS_CACHE", Path.home() / ".cache" / "gpudoctor-tests"))
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+ENGINE_PACKAGES = ("docker.io", "docker-cli", "docker-compose", "containerd")
+
+
+class NoPackages(Exception):
+    """Why they could not be had, in one line."""
+
+
+def mirror() -> str:
+    """Return the Debian mirror that this system is configured with."""
+    for file in (*Path("/etc/apt").glob("sources.list.d/*.sources"), *Path("/etc/apt").glob("*.list")):
+        if found := re.search(r"https?://\S*/debian/?(?=\s)", file.read_text()):
+            return found[0]
+    return "http://deb.debian.org/debian"
+
+
+def quietly(*command: str, cwd: Path | None = None, seconds: float = 300) -> None:
+    try:
+        done = subprocess.run(
+            command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NoPackages(f"{command[0]}: {error}") from None
+    if done.returncode:
+        raise NoPackages(f"{' '.join(command[:2])}: {(done.stderr.strip() or 'failed').splitlines()[-1]}")
+
+
+def unpacked(suite: str, packages: tuple[str, ...]) -> Path:
+    """Return a folder with these packages of a Debian suite, fetched at most once.
+
+    The system's own package lists stay as they are: apt is given a private state.
+
+    Raises:
+        NoPackages: No mirror, no keyring, no such package.
+    """
+    folder = CACHE / f"{suite}-{'-'.join(packages)}"
+    if (folder / "complete").exists():
+        return folder
+    if not KEYRING.exists():
+        raise NoPackages(f"no {KEYRING} here (Debian package debian-archive-keyring)")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix="apt-", dir=CACHE))
+    try:
+        for name in ("lists/partial", "cache/archives/partial", "debs", "root"):
+            (work / name).mkdir(parents=True)
+        # apt's own user fetches, and may not enter a home.
+        (work / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirror()} {suite} main\n")
+        options = (
+            f"-oDir::Etc::sourcelist={work}/sources.list", "-oDir::Etc::sourceparts=/dev/null",
+            f"-oDir::State::Lists={work}/lists", f"-oDir::Cache={work}/cache", "-oAPT::Sandbox::User=root",
+            "-oAcquire::Languages=none",
+        )  # fmt: skip
+        quietly("apt-get", "update", "-qq", *options)
+        quietly("apt-get", "download", "-qq", *options, *packages, cwd=work / "debs")
+        for deb in (work / "debs").glob("*.deb"):
+            quietly("dpkg", "-x", str(deb), str(work / "root"))
+        (work / "root" / "complete").touch()
+        if not folder.exists():
+            (work / "root").rename(folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return folder
+
+
+def newest_engine() -> Path:
+    """Return Debian's newest Docker. It runs with this system's runc: its own needs a newer C library."""
+    return unpacked("sid", ENGINE_PACKAGES)
