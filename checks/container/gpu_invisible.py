@@ -14,12 +14,16 @@ Ask for the GPUs: `--gpus all`, or deploy.resources.reservations.devices in Comp
 
 from collections.abc import Iterator
 
-from gpudoctor.checking import Finding, check
-from gpudoctor.facts.signatures import Signatures
-from gpudoctor.judging.log_findings import judge_log
+from gpudoctor.checking import Finding, check, skipped, unknown
+from gpudoctor.facts.base import Unavailable
+from gpudoctor.facts.docker import Containers
 
 
-@check()
-def gpu_invisible(signatures: Signatures) -> Iterator[Finding]:
-    """Judge the lines of pasted logs that prove it."""
-    yield from judge_log(signatures, "container.gpu-invisible")
+@check(gatekeeper_of="containers")
+def gpu_invisible(containers: Containers | Unavailable) -> Iterator[Finding]:
+    """Keep the gate."""
+    if isinstance(containers, Unavailable):
+        said = skipped if containers.harmless else unknown
+        yield said("host", "nothing of containers to judge: {reason}", reason=containers.reason)
+        return
+    yield skipped("host", "not judged yet")

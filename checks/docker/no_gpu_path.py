@@ -15,12 +15,16 @@ Install the toolkit, register it, restart the daemon.
 
 from collections.abc import Iterator
 
-from gpudoctor.checking import Finding, check
-from gpudoctor.facts.signatures import Signatures
-from gpudoctor.judging.log_findings import judge_log
+from gpudoctor.checking import Finding, check, skipped, unknown
+from gpudoctor.facts.base import Unavailable
+from gpudoctor.facts.container_toolkit import ContainerToolkit
 
 
-@check()
-def no_gpu_path(signatures: Signatures) -> Iterator[Finding]:
-    """Judge the lines of pasted logs that prove it."""
-    yield from judge_log(signatures, "docker.no-gpu-path")
+@check(gatekeeper_of="container_toolkit")
+def no_gpu_path(container_toolkit: ContainerToolkit | Unavailable) -> Iterator[Finding]:
+    """Keep the gate."""
+    if isinstance(container_toolkit, Unavailable):
+        said = skipped if container_toolkit.harmless else unknown
+        yield said("host", "nothing of container toolkit to judge: {reason}", reason=container_toolkit.reason)
+        return
+    yield skipped("host", "not judged yet")

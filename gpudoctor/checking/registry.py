@@ -21,7 +21,8 @@ _MARK = "__gpudoctor_check__"
 HEADINGS = ("## Why it matters", "## How to fix", "## References")
 
 #: A section whose failure says nothing about the sections it rests on; see ``Selection.close``.
-RESTS_ON: dict[str, tuple[str, ...]] = {"gpus": ("driver",), "driver": ("pci",), "cuda": ("gpus",)}
+RESTS_ON: dict[str, tuple[str, ...]] = {"gpus": ("driver",), "driver": ("pci",), "cuda": ("gpus",),
+                                        "containers": ("docker",)}
 
 
 class Mark(msgspec.Struct, frozen=True):

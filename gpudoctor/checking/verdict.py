@@ -14,7 +14,10 @@ Verdict = Literal["pass", "warn", "unknown", "fail"]
 FailOn = Literal["never", "warn", "fail"]
 
 #: Sections whose gatekeeper's ``unknown`` means that there is no verdict (exit code 3).
-DECIDING_SECTIONS: tuple[str, ...] = ("pci", "driver", "gpus")
+#: ``docker``'s keeper skips where no engine is installed and no container is wanted, so that it decides only then.
+DECIDING_SECTIONS: tuple[str, ...] = ("pci", "driver", "gpus", "docker")
+#: Those of them that show whether there is a GPU.
+GPU_SECTIONS: tuple[str, ...] = DECIDING_SECTIONS[:3]
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gpudoctor.checking.target import Target
     from gpudoctor.checking.verdict import Judgement
     from gpudoctor.facts.snapshot import Snapshot
+    from gpudoctor.reports.report import Report
 
 
 def check(
@@ -53,10 +54,34 @@ def check(
     ] = None,
     config: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Thresholds and acceptances.")] = None,
     no_config: Annotated[bool, typer.Option("--no-config", help="Read no configuration but --config.")] = False,
-    format_: Annotated[str, typer.Option("-f", "--format", metavar="NAME", help="console or json.")] = "console",
+    wait: Annotated[
+        str | None, typer.Option(metavar="5m", help="Look again until nothing blocks, at most so long.")
+    ] = None,
+    watch: Annotated[str | None, typer.Option(metavar="30s", help="Look again and again, so often.")] = None,
+    from_cache: Annotated[
+        str | None, typer.Option(metavar="60s", help="Facts that old are new enough; what is read is kept for others.")
+    ] = None,
+    format_: Annotated[
+        str,
+        typer.Option(
+            "-f", "--format", metavar="NAME",
+            help="console, json, jsonl, junit, sarif, github, markdown, html, prometheus, nagios or npd.",
+        ),
+    ] = "console",
     json: Annotated[bool, typer.Option("--json", help="Same as --format json.")] = False,
     output: Annotated[
-        list[str] | None, typer.Option("-o", "--output", metavar="[FORMAT=]FILE", help="Also write it there.")
+        list[str] | None,
+        typer.Option("-o", "--output", metavar="[FORMAT=]FILE", help="Also write it there. Repeatable."),
+    ] = None,
+    exit_style: Annotated[
+        str | None,
+        typer.Option(metavar="STYLE", help="Exit codes for docker, nagios, npd or slurm-prolog instead of our own."),
+    ] = None,
+    on_unknown: Annotated[
+        str | None, typer.Option(metavar="WORD", help="Under docker or slurm-prolog: no verdict is pass or fail.")
+    ] = None,
+    termination_log: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write there in few words why (Kubernetes).")
     ] = None,
     color: Annotated[str, typer.Option(metavar="WHEN", help="auto, always or never.")] = "auto",
     verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Passes and evidence; -vv: timings.")] = 0,
@@ -67,28 +92,72 @@ def check(
     It reads and changes nothing. Examples: gpudoctor check; gpudoctor check --for vllm==0.33.0 --gpus 0,1;
     gpudoctor check --stage pre-install; gpudoctor check --snapshot server.json --json
     """
-    started = time.perf_counter()
+    from gpudoctor.cli.exits import exit_code, style_for
     from gpudoctor.cli.outputs import parse_outputs, write_outputs
+    from gpudoctor.cli.repeat import for_ever, seconds_of, until
     from gpudoctor.reports.report import make_report
+    from gpudoctor.reports.summary import deciding, one_line
 
     outputs = parse_outputs(format_, json, output or [])
+    style, unknown_is = style_for(exit_style, on_unknown, outputs[0].format)
     _one_of("--fail-on", fail_on, ("fail", "warn", "never"))
     _one_of("--color", color, ("auto", "always", "never"))
     target = _target(for_ or [], model, gpus, expect_gpus, stage, psu_watts, port or [], deep, use_busy)
     policy = load_configuration(config or [], no_config)
     catalogue, selection = select_checks(only or [], skip or [], require or [])
-    when = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    facts = _facts(snapshot, root, timeout, target, selection, quiet, python or [])
-    judgement = judge_snapshot(facts, target, policy, catalogue, selection, require or [], fail_on)
-    report = make_report(
-        judgement,
-        started=when,
-        duration_s=time.perf_counter() - started,
-        host=_host_name(facts),
-        stage=target.stage,
-    )
-    write_outputs(outputs, report, facts, color=color, verbose=verbose, quiet=quiet)
-    return judgement.exit_code
+    again = _again(wait, watch, snapshot, outputs[0].format)
+    age = None if from_cache is None else seconds_of(from_cache, "--from-cache")
+    if age is not None and (snapshot is not None or deep or again is not None):
+        raise Failure("--from-cache takes what was read before; --snapshot, --deep, --wait and --watch do not",
+                      "command line", "choose one")  # fmt: skip
+
+    def look() -> "tuple[Report, Snapshot]":
+        started = time.perf_counter()
+        now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        facts = _facts(snapshot, root, timeout, target, selection, quiet, python or [], age)
+        judgement = judge_snapshot(facts, target, policy, catalogue, selection, require or [], fail_on)
+        report = make_report(
+            judgement,
+            # What a cache remembers is as old as its facts.
+            started=facts.recorded or now if age is not None else now,
+            duration_s=time.perf_counter() - started,
+            host=_host_name(facts),
+            stage=target.stage,
+            fail_on=fail_on,  # type: ignore[arg-type]
+        )
+        return report, facts
+
+    def show(seen: "tuple[Report, Snapshot]") -> None:
+        report, facts = seen
+        if termination_log is not None and report.run.exit_code:
+            from gpudoctor.cli import termination
+
+            termination.write(str(termination_log), termination.report_lines(report))
+        write_outputs(outputs, report, facts, color=color, verbose=verbose, quiet=quiet)
+
+    if watch is not None and again is not None:
+        for_ever(look, show, again)
+    ready_in = 0.0 if again is None else again
+    seen = until(look, lambda seen: seen[0].run.exit_code == 0, lambda seen: one_line(deciding(seen[0])), ready_in)
+    show(seen)
+    return exit_code(seen[0].run.exit_code, seen[0].verdict, style, unknown_is)
+
+
+def _again(wait: str | None, watch: str | None, snapshot: Path | None, format_name: str) -> float | None:
+    """Return the seconds of --wait or --watch, None without either."""
+    from gpudoctor.cli.repeat import seconds_of
+
+    if wait is None and watch is None:
+        return None
+    flag = "--watch" if wait is None else "--wait"
+    if wait is not None and watch is not None:
+        raise Failure("--wait ends when nothing blocks, --watch never", "command line", "choose one")
+    if snapshot is not None:
+        raise Failure(f"{flag} looks at this machine again, --snapshot is a record", "command line", "choose one")
+    if watch is not None and format_name not in ("console", "jsonl", "github"):
+        raise Failure(f"--watch writes report after report, and {format_name} is one document", "--format",
+                      "print jsonl, or write it with -o FORMAT=FILE")  # fmt: skip
+    return seconds_of(wait or watch or "", flag)
 
 
 def load_configuration(named: Sequence[Path], no_config: bool) -> "Policy":
@@ -141,14 +210,15 @@ def judge_snapshot(
     from gpudoctor.checking.gates import absent_gpus, left_out_results, nothing_decided
     from gpudoctor.checking.plugins import GROUP
     from gpudoctor.checking.run import run_checks
-    from gpudoctor.checking.verdict import DECIDING_SECTIONS, gatekeepers_of, judge
+    from gpudoctor.checking.verdict import DECIDING_SECTIONS, GPU_SECTIONS, gatekeepers_of, judge
 
     results = run_checks(selection.chosen, facts, target, policy)
     results += left_out_results(selection, facts, target, policy)
     results += absent_gpus(selection, facts, target)
     results += catalogue.broken
     keepers = [c for c in (*selection.chosen, *selection.left_out) if c.gatekeeper_of in DECIDING_SECTIONS]
-    results += nothing_decided([c for c in keepers if c in selection.chosen], results, target)
+    about_gpus = [c for c in keepers if c in selection.chosen and c.gatekeeper_of in GPU_SECTIONS]
+    results += nothing_decided(about_gpus, results, target)
     unkept = selection.sections & set(DECIDING_SECTIONS) - set(gatekeepers_of(c for c in keepers if c.package == GROUP))
     # A gatekeeper that did not load must not open the gate: its own "could not be loaded" decides then. A third
     # party's gatekeeper stands beside gpudoctor's own, never in its place.
@@ -158,7 +228,7 @@ def judge_snapshot(
 
 def _facts(
     snapshot: Path | None, root: str, timeout: float | None, target: "Target", selection: "Selection", quiet: int,
-    python: Sequence[Path],
+    python: Sequence[Path], age: float | None,
 ) -> "Snapshot":
     from gpudoctor.facts.snapshot import SnapshotError, read_snapshot
 
@@ -176,15 +246,25 @@ def _facts(
 
     options = {"gpus": list(target.gpus) if target.gpus else None, "use_busy": target.use_busy,
                "python": [str(path.absolute()) for path in python]}
-    with progress_line(sys.stderr, enabled=quiet == 0) as progress:
-        return take_snapshot(
-            root=root,
-            timeout=seconds(timeout, target.deep),
-            deep=target.deep,
-            sections=selection.sections | {"host"},
-            options=options,
-            progress=progress,
-        )
+
+
+    def take() -> "Snapshot":
+        with progress_line(sys.stderr, enabled=quiet == 0) as progress:
+            return take_snapshot(
+                root=root,
+                timeout=seconds(timeout, target.deep),
+                deep=target.deep,
+                # The next command may ask for other checks.
+                sections=selection.sections | {"host"} if age is None else None,
+                options=options,
+                progress=progress,
+            )
+
+    if age is None:
+        return take()
+    from gpudoctor.cli.fact_cache import cached
+
+    return cached([root, options], age, take)
 
 
 def require_folder(root: str) -> str:
