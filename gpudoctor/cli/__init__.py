@@ -8,7 +8,6 @@ import re
 import signal
 import sys
 from collections.abc import Sequence
-from itertools import pairwise
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -101,21 +100,20 @@ def run(arguments: Sequence[str]) -> int:
         # A script whose arguments got lost must not take the help for a verdict.
         run(["--help"])
         return 2
-    wants_json = _wants_json(arguments)
     _use_newer_tables()
     try:
         result = _group().main(args=list(arguments), prog_name="gpudoctor", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except Failure as failure:
-        return report_failure(failure, wants_json)
+        return report_failure(failure, arguments)
     except typer.exceptions.TyperException as error:
-        return report_failure(_usage(error), wants_json)
+        return report_failure(_usage(error), arguments)
     except (KeyboardInterrupt, BrokenPipeError):
         raise
     except Exception as error:
         if os.environ.get("GPUDOCTOR_DEBUG"):
             raise
-        return report_failure(_defect(error), wants_json)
+        return report_failure(_defect(error), arguments)
 
 
 def _use_newer_tables() -> None:
@@ -150,11 +148,6 @@ def _defect(error: Exception) -> "Failure":
         "gpudoctor itself",
         "please report it with the output of the same command under GPUDOCTOR_DEBUG=1",
     )
-
-
-def _wants_json(arguments: Sequence[str]) -> bool:
-    alone = {"--json", "--format=json", "-fjson"} & set(arguments)
-    return bool(alone) or any(a in ("-f", "--format") and b == "json" for a, b in pairwise(arguments))
 
 
 def _version() -> int:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+from collections.abc import Sequence
 
 from gpudoctor.reports.words import harmless
 
@@ -15,18 +16,40 @@ class Failure(Exception):
         self.message, self.where, self.hint = message, where, hint
 
 
-def report_failure(failure: Failure, wants_json: bool) -> int:
-    """Print the failure and return exit code 2."""
-    message, where, hint = (harmless(" ".join(t.split())) for t in (failure.message, failure.where, failure.hint))
-    if wants_json:
-        from gpudoctor.reports.json_report import ErrorDetail, ErrorDocument, encode
+def report_failure(failure: Failure, arguments: Sequence[str] = ()) -> int:
+    """Print the failure as the command line asked for reports, and return the exit code: 2 by the contract."""
+    from gpudoctor.cli.exits import exit_code_of_failure, format_of, value_of
 
-        sys.stdout.write(encode(ErrorDocument(error=ErrorDetail(message, where, hint))) + "\n")
-    line = "gpudoctor: " + (f"{where}: " if where and where not in message else "") + message
+    message, where, hint = (harmless(" ".join(t.split())) for t in (failure.message, failure.where, failure.hint))
+    line = (f"{where}: " if where and where not in message else "") + message + (f" ({hint})" if hint else "")
+    instead = _instead_of_report(format_of(arguments), message, where, hint, line)
+    if instead:
+        sys.stdout.write(instead + "\n")
+    if (place := value_of(arguments, "--termination-log")) is not None:
+        from gpudoctor.cli.termination import write
+
+        write(place, f"gpudoctor: {line}\n")
     # Where standard error takes nothing either (a full disk), the exit code has to say it alone.
     with contextlib.suppress(OSError):
-        sys.stderr.write(line + (f" ({hint})" if hint else "") + "\n")
-    return 2
+        sys.stderr.write(f"gpudoctor: {line}\n")
+    return exit_code_of_failure(arguments)
+
+
+def _instead_of_report(format_name: str, message: str, where: str, hint: str, line: str) -> str:
+    """Return what a program that reads standard output gets where there is no report."""
+    if format_name in ("json", "jsonl"):
+        from gpudoctor.reports.json_report import ErrorDetail, ErrorDocument, encode
+
+        text = encode(ErrorDocument(error=ErrorDetail(message, where, hint)))
+        # Line breaks stand only between the parts of a document: in a string they are escaped.
+        return text if format_name == "json" else "".join(part.strip() for part in text.splitlines())
+    if format_name == "nagios":
+        return "GPUDOCTOR UNKNOWN - " + line.replace("|", "/")
+    if format_name == "npd":
+        from gpudoctor.reports.npd import line as cut
+
+        return cut(line)
+    return ""
 
 
 def say(text: str) -> None:

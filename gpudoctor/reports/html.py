@@ -33,8 +33,7 @@ def environment() -> jinja2.Environment:
 
 def render(report: Report, facts: Snapshot) -> str:
     """Return the report as one self-contained page."""
-    shown = ("fail", "warn", "unknown", "info")
-    causes = [result for result in roots(report, *shown)]
+    causes = roots(report, "fail", "warn", "unknown", "info")
     return environment().get_template("report.html.j2").render(
         report=report,
         title=f"gpudoctor: {report.run.host}",

@@ -26,10 +26,10 @@ def render(report: Report, facts: Snapshot) -> str:
         suite.timestamp = report.run.started.removesuffix("Z")
         for result in results:
             suite.add_testcase(_case(result, blocking(report)))
-        suite.update_statistics()
+        suite.update_statistics()  # type: ignore[no-untyped-call]
         document.add_testsuite(suite)
-    document.update_statistics()
-    data: bytes = document.tostring()
+    document.update_statistics()  # type: ignore[no-untyped-call]
+    data: bytes = document.tostring()  # type: ignore[no-untyped-call]
     return data.decode("utf-8")
 
 
