@@ -31,7 +31,8 @@ static void choose_visible(void)
     const char *list = getenv("CUDA_VISIBLE_DEVICES");
     visible_count = 0;
     if (!list) {
-        while (visible_count < count) visible[visible_count] = visible_count, visible_count++;
+        for (int gpu = 0; gpu < count; gpu++)
+            if (!node_errno(gpu)) visible[visible_count++] = gpu;
         return;
     }
     char *copy = strdup(list), *rest = NULL;
@@ -39,7 +40,7 @@ static void choose_visible(void)
         int found = -1;
         for (int gpu = 0; gpu < count; gpu++)
             if (!strcmp(entry, uuid_of(gpu)) || (*entry >= '0' && *entry <= '9' && atoi(entry) == gpu)) found = gpu;
-        if (found < 0) break;
+        if (found < 0 || node_errno(found)) break;
         visible[visible_count++] = found;
     }
 }
@@ -57,6 +58,7 @@ API int cuInit(unsigned flags)
     if (look(-1, "banner")) { printf("%s\n", look(-1, "banner")); fflush(stdout); }
     int code = trouble(-1, "cuInit");
     if (code || flags) return code ? code : INVALID;
+    if (node_errno(-1)) return node_errno(-1) == ENOENT ? NO_DEVICE : 999;
     choose_visible();
     for (int i = 0; i < visible_count; i++)
         if ((code = trouble(visible[i], "cuInit"))) return code;

@@ -9,7 +9,12 @@
  *   slow.SYMBOL = 200                   it takes that many milliseconds
  *   missing.SYMBOL = 1                  the library has no such symbol (done when it is built)
  *   banner = TEXT                       printed on stdout when the library starts
+ *   nodes = /dev                        open the device nodes there, as the driver's libraries do
+ *
+ * Where the variable is not set, the file MACHINE_PLACE counts: a container gets no variables from its hook.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -19,6 +24,7 @@
 
 #define API __attribute__((visibility("default")))
 #define MAX_LINES 4096
+#define MACHINE_PLACE "/etc/gpudoctor-standin.txt"
 
 static struct { const char *key, *value; } machine[MAX_LINES];
 static int machine_lines = -1;
@@ -26,6 +32,7 @@ static int machine_lines = -1;
 static char *machine_text(const char *variable, const char *otherwise)
 {
     const char *path = getenv(variable);
+    if (!path && access(MACHINE_PLACE, R_OK) == 0) path = MACHINE_PLACE;
     if (!path) return strdup(otherwise);
     FILE *file = fopen(path, "r");
     if (!file) return strdup("");
@@ -88,4 +95,17 @@ static int trouble(int gpu, const char *symbol)
         if (level >= 0 && look(level, "fail.*")) return number(look(level, "fail.*"), 999);
     }
     return 0;
+}
+
+/* The errno of opening a GPU's node, nvidiactl's for gpu < 0. ENXIO is a kernel without the driver, whose device
+ * cgroup let us through: all that can be asked of one. */
+static int node_errno(int gpu)
+{
+    const char *folder = look(-1, "nodes");
+    if (!folder) return 0;
+    char path[256];
+    snprintf(path, sizeof path, gpu < 0 ? "%s/nvidiactl" : "%s/nvidia%d", folder, gpu);
+    int node = open(path, O_RDWR | O_CLOEXEC);
+    if (node >= 0) close(node);
+    return node >= 0 || errno == ENXIO || errno == ENODEV ? 0 : errno;
 }

@@ -4,7 +4,7 @@
 #include "machine.h"
 
 #define MAX_GPUS 64
-enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, SIZE = 7, CORRUPTED = 14, VERSION = 25 };
+enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, SIZE = 7, NO_DRIVER = 9, CORRUPTED = 14, VERSION = 25, UNKNOWN = 999 };
 
 static const char built_in[] =
 #include "machines/8x-h100-hgx.txt"
@@ -89,9 +89,16 @@ API int nvmlInitWithFlags(unsigned flags)
     if (look(-1, "banner")) { printf("%s\n", look(-1, "banner")); fflush(stdout); }
     int code = trouble(-1, "nvmlInitWithFlags");
     if (code) return code;
+    switch (node_errno(-1)) {
+    case 0: break;
+    case ENOENT: return NO_DRIVER;
+    case EACCES: return NO_PERMISSION;
+    default: return UNKNOWN;
+    }
     started = 1;
-    count = number(look(-1, "count"), 0);
-    for (int i = 0; i < MAX_GPUS; i++) devices[i].gpu = i;
+    count = 0;
+    for (int gpu = 0; gpu < number(look(-1, "count"), 0) && gpu < MAX_GPUS; gpu++)
+        if (!node_errno(gpu)) devices[count++].gpu = gpu;
     return OK;
 }
 
@@ -108,11 +115,17 @@ SYSTEM(nvmlSystemGetNVMLVersion, "nvml")
     API int symbol(unsigned *out) { int code = enter(-1, #symbol); return code ? code : whole(look(-1, field), out); }
 SYSTEM_NUMBER(nvmlSystemGetCudaDriverVersion, "cuda")
 SYSTEM_NUMBER(nvmlSystemGetCudaDriverVersion_v2, "cuda")
-SYSTEM_NUMBER(nvmlDeviceGetCount_v2, "count")
+
+API int nvmlDeviceGetCount_v2(unsigned *out)
+{
+    int code = enter(-1, "nvmlDeviceGetCount_v2");
+    *out = count;
+    return code;
+}
 
 API int nvmlDeviceGetHandleByIndex_v2(unsigned index, Device **out)
 {
-    int code = enter(index, "nvmlDeviceGetHandleByIndex_v2");
+    int code = enter((int)index < count ? devices[index].gpu : (int)index, "nvmlDeviceGetHandleByIndex_v2");
     if (code) return code;
     if ((int)index >= count) return INVALID;
     *out = &devices[index];
@@ -128,10 +141,10 @@ static const char *uuid_of(int gpu)
 
 API int nvmlDeviceGetHandleByUUID(const char *uuid, Device **out)
 {
-    for (int gpu = 0; gpu < count; gpu++) {
-        if (strcmp(uuid, uuid_of(gpu))) continue;
-        int code = enter(gpu, "nvmlDeviceGetHandleByUUID");
-        *out = &devices[gpu];
+    for (int i = 0; i < count; i++) {
+        if (strcmp(uuid, uuid_of(devices[i].gpu))) continue;
+        int code = enter(devices[i].gpu, "nvmlDeviceGetHandleByUUID");
+        *out = &devices[i];
         return code;
     }
     return NOT_FOUND;
