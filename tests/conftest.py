@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig_fixtures import bare_engine, newest_bare_engine  # noqa: F401
+from rig_fixtures import (  # noqa: F401
+    bare_engine,
+    cdi_engine,
+    cdi_folder,
+    equipped_engine,
+    newest_bare_engine,
+    session_toolkit,
+    toolkit,
+)
 
 from gpudoctor.probes.reporter import Reporter
 from gpudoctor.probes.root import Root
