@@ -22,9 +22,10 @@ class Place(Part, frozen=True, kw_only=True):
 class GpuRequest(Item, frozen=True, kw_only=True):
     """One way in which a service asks for GPUs.
 
-    ``form`` is ``deploy`` (reservation), ``gpus``, ``runtime`` (``runtime: nvidia``), ``cdi`` (``devices:
-    nvidia.com/gpu=0`` or driver cdi) or ``device`` (``/dev/nvidia0``). ``count`` -1 means all; None with no
-    ``device_ids`` that the file says neither (which means all).
+    ``form`` is ``deploy`` (reservation), ``gpus``, ``runtime`` (``runtime: nvidia``; ``device_ids`` are then those of
+    NVIDIA_VISIBLE_DEVICES), ``cdi`` (``devices: nvidia.com/gpu=0`` or driver cdi), ``device`` (``/dev/nvidia0``,
+    ``/dev/kfd``) or ``swarm`` (generic_resources). ``count`` -1 means all; None with no ``device_ids`` that the file
+    says neither (which means all). ``problem``: why Compose refuses it.
     """
 
     form: str
@@ -32,7 +33,16 @@ class GpuRequest(Item, frozen=True, kw_only=True):
     driver: str = ""
     count: int | None = None
     device_ids: Annotated[tuple[str, ...], Meta(max_length=1024)] = ()
-    capabilities: Annotated[tuple[str, ...], Meta(max_length=64)] = ()
+    capabilities: Annotated[tuple[str, ...], Meta(max_length=1024)] = ()
+    problem: str | None = None
+
+
+class InlineSecret(Item, frozen=True, kw_only=True):
+    """A secret that is written in the file itself. ``where`` is ``environment``, ``command`` or ``build.args``."""
+
+    name: str
+    where: str
+    place: Place
 
 
 class Variable(Item, frozen=True, kw_only=True):
@@ -93,6 +103,7 @@ class Service(Item, frozen=True, kw_only=True):
     container_name: str | None = None
     profiles: tuple[str, ...] = ()
     depends_on: tuple[str, ...] = ()
+    inline_secrets: Annotated[tuple[InlineSecret, ...], Meta(max_length=8192)] = ()
     places: dict[str, Place] = {}
 
     @property
@@ -118,6 +129,8 @@ class ComposeProject(Item, frozen=True, kw_only=True):
     version_place: Place | None = None
     #: Variables that interpolation asked for and nothing sets.
     unset: dict[str, Place] = {}
+    #: Services behind profiles that were not asked for, with those profiles.
+    inactive: dict[str, tuple[str, ...]] = {}
 
 
 class Compose(Section, frozen=True, kw_only=True):
