@@ -48,7 +48,7 @@ def ecc_uncorrected(gpu: Gpu) -> Iterator[Finding]:
             evidence=seen,
             fix=reset_gpu(gpu.index),
         )
-    elif volatile and isinstance(gpu.row_remapping, Unavailable) and gpu.row_remapping.harmless:
+    elif volatile and isinstance(gpu.row_remapping, Unavailable) and gpu.row_remapping.kind == "not-supported":
         yield failed(
             gpu.subject,
             "{name}: {count} uncorrected memory errors since the driver loaded, and this GPU cannot remap rows",

@@ -82,6 +82,8 @@ def _joined(first: Gpu, second: Gpu) -> bool:
 
 
 def _untold(gpu: Gpu) -> bool:
+    if any(isinstance(peer.nvlinks, int) for peer in gpu.peers):
+        return False
     active = [link for link in gpu.nvlinks if link.active] if isinstance(gpu.nvlinks, tuple) else []
     return bool(active) and all(link.remote is None and link.remote_type in (None, "gpu") for link in active)
 

@@ -21,12 +21,16 @@ class Unread(Exception):
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """What a document says. ``name`` is its kind where only its content tells; ``context`` what it is about."""
+    """What a document says. ``name`` is its kind where only its content tells; ``context`` what it is about.
+
+    ``problem`` is why it was not read to its end.
+    """
 
     sections: dict[str, Section] = {}
     name: str | None = None
     context: frozenset[str] = frozenset()
     reported: tuple[Reported, ...] = ()
+    problem: str | None = None
 
 
 class Extent(Protocol):
@@ -144,6 +148,7 @@ class Blocks:
             except Unread as error:
                 problem = f"line {self._first}: {error}"
         if reading is not None:
+            problem = reading.problem
             self.readings.append(reading)
             if reading.reported:
                 self.own.append((file, self._first, self._last))

@@ -48,10 +48,6 @@ _MIG = re.compile(r"\s{1,8}MIG \S{1,20}\s+Device\s+\d{1,2}: \(UUID: MIG-")
 _SMI_HEAD = re.compile(
     r"NVIDIA-SMI \S{1,20}\s+(?:Driver|KMD) Version: (\d[\d.]{2,16})(?:\s+CUDA (?:UMD )?Version: (\d{1,2}\.\d{1,2}))?"
 )
-_SMI_GPU = re.compile(
-    r"\|\s{1,6}(\d{1,3})\s{1,4}(\S.{1,60}?)\s+(?:On|Off|N/A|WDDM|TCC)\s*\|\s*([0-9A-Fa-f]{8}:[0-9A-Fa-f:.]{7})"
-)
-_SMI_USE = re.compile(r"\|.{4,60}?\|\s*(\d{1,7})MiB\s*/\s*(\d{1,7})MiB\s*\|")
 _PACKAGE = re.compile(
     r"[\s>*\-]{0,8}(?:\[(?:pip3?|conda)\]\s{0,4})?([A-Za-z][\w.\-]{1,40})(?:\s{0,4}==\s{0,4}|\s{1,60})(\d[\w.+!\-]{0,40})"
     r"(?:[ \t]{1,60}(\S{1,80}))?"
@@ -85,7 +81,6 @@ class Statements:
         self.kinds: dict[str, int] = {}
         self.query = Query()
         self._querying = self._listing = self._fabric = False
-        self._row: int | None = None
 
     def feed(self, line: str, number: int) -> str | None:
         """Take one line; return the value of a note whose key is unknown, which may be a log line itself."""
@@ -100,8 +95,11 @@ class Statements:
             self._fabric = False
             if line.strip().startswith("State") and "Completed" not in line and "N/A" not in line:
                 self.told.setdefault("fabric state", line.partition(":")[2].strip())
-        if _SMI_HEAD.search(line) or (self._row is not None or "|" in line[:4]):
-            self._table(line, number)
+        head = _SMI_HEAD.search(line)
+        if head is not None:
+            self.told.setdefault("driver", head[1])
+            if head[2]:
+                self.told.setdefault("driver cuda", head[2])
         listening = _OLLAMA.search(line)
         if listening is not None:
             self.told.setdefault("ollama", listening[1] or listening[2])
@@ -140,26 +138,6 @@ class Statements:
         self.told.setdefault(known, value[:300])
         self._seen("notes", number)
         return None
-
-    def _table(self, line: str, number: int) -> None:
-        head = _SMI_HEAD.search(line)
-        if head is not None:
-            self._seen("nvidia-smi", number)
-            self.told.setdefault("driver", head[1])
-            if head[2]:
-                self.told.setdefault("driver cuda", head[2])
-            self._row = -1
-            return
-        if self._row is None:
-            return
-        row = _SMI_GPU.match(line)
-        if row is not None:
-            self._row = int(row[1])
-            self._gpu(self._row, name=row[2].rstrip(". "), uuid="", address=row[3])
-            return
-        use = _SMI_USE.match(line)
-        if use is not None and self._row in self.gpus:
-            self.gpus[self._row].update(used=use[1], total=use[2])
 
     def _gpu(self, index: int, **facts: str) -> None:
         if index in self.gpus or len(self.gpus) < MAX_GPUS:

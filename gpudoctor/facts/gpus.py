@@ -110,11 +110,15 @@ class GpuProcess(Item, frozen=True, kw_only=True):
 
 
 class Peer(Item, frozen=True, kw_only=True):
-    """What lies between two GPUs. ``common_ancestor`` is NVML's topology level (0 same board … 50 system)."""
+    """What lies between two GPUs. ``common_ancestor`` is NVML's topology level (0 same board … 50 system).
+
+    ``nvlinks`` joins them directly or through switches, by the topology table of nvidia-smi.
+    """
 
     index: int
     common_ancestor: Int = NOT_RECORDED
     p2p_read: Text = NOT_RECORDED
+    nvlinks: Int = NOT_RECORDED
 
 
 class Gpu(Item, frozen=True, kw_only=True):

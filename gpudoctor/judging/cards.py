@@ -71,6 +71,10 @@ def active_links(gpu: Gpu) -> int | None:
 
 def linked(first: Gpu, second: Gpu) -> bool:
     """True if NVLink connects two GPUs: through switches, or directly."""
+    told = [peer.nvlinks for gpu, other in ((first, second), (second, first)) for peer in gpu.peers
+            if peer.index == other.index and isinstance(peer.nvlinks, int)]
+    if told:
+        return any(told)
     ends, others = _link_ends(first), _link_ends(second)
     if "switch" in ends and "switch" in others:
         return True
