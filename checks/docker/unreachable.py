@@ -64,9 +64,10 @@ def unreachable(
     elif docker.kind == "no-permission":
         yield _closed(docker, wanted, container_toolkit, host, seen)
     elif docker.kind == "timeout":
-        yield unknown("host", "Docker's daemon takes the call and does not answer: {reason}", reason=docker.reason,
-                      evidence=seen, fix=(step("See what it waits for.", "sudo journalctl -u docker -n 50 --no-pager"),
-                                          _start("restart")))
+        yield unknown("host", "Docker's daemon takes the call and does not answer in time: {reason}",
+                      reason=docker.reason, evidence=seen,
+                      fix=(step("See what it waits for.", "sudo journalctl -u docker -n 50 --no-pager"),
+                           _start("restart")))
     else:
         yield _down(docker, wanted, services, seen)
 
@@ -108,12 +109,12 @@ def _down(
     unit = services.unit("docker.service") if isinstance(services, Services) else None
     fix = (_start("start"), step("See why it stopped.", "sudo journalctl -u docker -n 50 --no-pager"))
     if wanted or (unit is not None and (unit.enabled == "enabled" or unit.active == "failed")):
-        return failed("host", "Docker is installed and its daemon does not run: {reason}", reason=docker.reason,
+        return failed("host", "Docker's daemon does not answer: {reason}", reason=docker.reason,
                       evidence=seen, fix=fix)
     if unit is not None and unit.active == "inactive":
         return noted("host", "Docker is installed and switched off (docker.service is {enabled}): no container runs "
                      "here", enabled=unit.enabled or "not enabled", evidence=seen)
-    return unknown("host", "Docker is installed and does not answer: {reason}", reason=docker.reason, evidence=seen,
+    return unknown("host", "Docker's daemon does not answer: {reason}", reason=docker.reason, evidence=seen,
                    fix=fix)
 
 

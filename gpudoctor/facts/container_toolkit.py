@@ -92,6 +92,7 @@ class ContainerToolkit(Section, frozen=True, kw_only=True):
         socket_allowed: This user may open it.
         refresh_units: State of ``nvidia-cdi-refresh.service`` and ``.path`` by name; empty where systemd knows none.
         selinux: ``enforcing``, ``permissive``, ``disabled``; None where the kernel has none.
+        systemd_version: Of the systemd that runs this machine (``252``), None where none does.
     """
 
     installed: bool | Unavailable = NOT_RECORDED
@@ -108,6 +109,7 @@ class ContainerToolkit(Section, frozen=True, kw_only=True):
     socket_allowed: bool | Unavailable = NOT_RECORDED
     refresh_units: dict[str, str] = {}
     selinux: str | Unavailable | None = NOT_RECORDED
+    systemd_version: str | Unavailable | None = NOT_RECORDED
     other_engines: Annotated[tuple[OtherEngine, ...], Meta(max_length=32)] = ()
 
     def program(self, name: str) -> Program | None:
