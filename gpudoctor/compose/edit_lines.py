@@ -50,6 +50,20 @@ def insert_pair(text: str, root: Spot, holder: Spot, key: str, value: Any, after
     return text + manner.newline + lines
 
 
+def insert_item(text: str, root: Spot, holder: Spot, item: str) -> str:
+    """Return the text with one more item at the end of a list that has some."""
+    manner = manner_of(text, root)
+    if holder.kind != "sequence" or not holder.items:
+        raise Refused(f"line {_line(text, holder.start)} holds no list")
+    last = holder.items[-1]
+    if holder.flow:
+        return text[: last.end] + ", " + inline(item, manner) + text[last.end :]
+    dash, stop = _dash(text, last), _line_end(text, last.end)
+    line = " " * _column(text, dash) + text[dash : last.start] + inline(item, manner)
+    return text[:stop] + line + manner.newline + text[stop:] if text[:stop].endswith("\n") else (
+        text + manner.newline + line)
+
+
 def replace_scalar(text: str, spot: Spot, written: str) -> str:
     """Return the text with other characters for a scalar, quotes included."""
     return text[: spot.content] + written + text[spot.end :]

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from gpudoctor.compose.edit_lines import delete_item, delete_pair, insert_pair, manner_of, replace_scalar
+from gpudoctor.compose.edit_lines import delete_item, delete_pair, insert_item, insert_pair, manner_of, replace_scalar
 from gpudoctor.compose.edit_render import inline
 from gpudoctor.compose.edit_tree import Refused, Spot, read_spots
 from gpudoctor.compose.tree import ComposeError, Node, documents
@@ -92,6 +92,12 @@ class Edit:
         place = next((n for n, each in enumerate(written) if _same(each, gone)), None)
         if place is not None:
             self._become(delete_item(self.text, self._root, spot, place))
+
+    def append(self, path: Path, item: str) -> None:
+        """Add an item to a list of plain values."""
+        self.get(path).append(item)
+        if item not in (_at(_read(self.text, self._name), path) or []):
+            self._become(insert_item(self.text, self._root, self._follow(path), item))
 
     def rewrite(self, path: Path, pattern: str, replacement: str) -> None:
         """Replace within one scalar what a pattern finds exactly once there, quotes and folding kept."""

@@ -1,0 +1,99 @@
+"""What a fix of a Compose file is asked for, and what several fixes read of a service."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from gpudoctor.compose.edit_tree import Refused
+from gpudoctor.compose.edits import Edit, Path
+from gpudoctor.compose.tree import text_of
+
+DEVICES = ("deploy", "resources", "reservations", "devices")
+
+
+class Ask(NamedTuple):
+    """One finding to be mended.
+
+    Attributes:
+        service: The service's name; empty for the file as a whole.
+        line: Where the finding points to, from 1.
+        host_gpus: How many GPUs the machine has; None when that is not known.
+        variables: Variables that no engine reads, with what to use instead; empty to remove one.
+        context: Tokens of context that fit, as ``fit`` said.
+    """
+
+    service: str = ""
+    line: int | None = None
+    host_gpus: int | None = None
+    variables: tuple[tuple[str, str], ...] = ()
+    context: int | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where the service stands."""
+        return ("services", self.service)
+
+
+#: Edits one service and returns what was done, in one sentence. Raises Refused with the reason.
+Fix = Callable[[Edit, Ask], str]
+
+
+def variables(edit: Edit, ask: Ask) -> dict[str, str | None]:
+    """Return the variables that the service sets in this file; None for those taken from the shell."""
+    written = edit.get((*ask.path, "environment"))
+    if isinstance(written, dict):
+        return {name: None if value is None else text_of(value) for name, value in written.items()}
+    found: dict[str, str | None] = {}
+    for each in written if isinstance(written, list) else ():
+        name, sign, value = text_of(each).partition("=")
+        found[name] = value if sign else None
+    return found
+
+
+def remove_variable(edit: Edit, ask: Ask, name: str) -> None:
+    """Take a variable out of the service, and the key ``environment`` with the last one."""
+    path = (*ask.path, "environment")
+    while isinstance(written := edit.get(path), list):
+        index = next((n for n, each in enumerate(written) if text_of(each).partition("=")[0] == name), None)
+        if index is None:
+            return
+        edit.delete_item(path, index)
+    if isinstance(written, dict) and name in written:
+        edit.delete(path if len(written) == 1 else (*path, name))
+
+
+def literal(text: str, what: str) -> str:
+    """Return a value that stands in the file itself.
+
+    Raises:
+        Refused: Part of it comes from a variable at start.
+    """
+    if "$" in text:
+        raise Refused(f"{what} is {text}, which the shell or .env decides at start")
+    return text
+
+
+def listed(text: str) -> list[str]:
+    """Return the parts of a list written with commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def reservations(edit: Edit, ask: Ask) -> list[tuple[int, dict[str, Any]]]:
+    """Return the reserved devices that are GPUs, with their numbers in the list."""
+    written = edit.get((*ask.path, *DEVICES))
+    found = []
+    for number, each in enumerate(written if isinstance(written, list) else ()):
+        if not isinstance(each, dict):
+            continue
+        wanted = each.get("capabilities")
+        if each.get("driver") in ("nvidia", "cdi") or (isinstance(wanted, list) and "gpu" in wanted):
+            found.append((number, each))
+    return found
+
+
+def only_reservation(edit: Edit, ask: Ask) -> tuple[Path, dict[str, Any]]:
+    """Return the only GPU reservation of the service and its path."""
+    found = reservations(edit, ask)
+    if len(found) != 1:
+        raise Refused(f"service {ask.service} reserves GPUs in {len(found)} places")
+    number, entry = found[0]
+    return (*ask.path, *DEVICES, number), entry

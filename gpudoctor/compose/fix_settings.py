@@ -1,0 +1,121 @@
+"""Fixes of single settings: shared memory, the obsolete version, open ports, variables that nothing reads, context."""
+
+import re
+from typing import Any
+
+from gpudoctor.compose.edit_tree import Refused
+from gpudoctor.compose.edits import Edit, Path
+from gpudoctor.compose.fix_asks import Ask, remove_variable, variables
+from gpudoctor.compose.tree import text_of
+
+#: Room for NCCL and the workers of eight GPUs; a limit, not a reservation.
+SHM_SIZE = "16gb"
+_PORT = re.compile(r"(?:(?:0\.0\.0\.0|\[::\]|::)?:)?(?P<rest>(?:(?:\d+(?:-\d+)?|\$\{?\w+(?::?-\d+)?\}?):)?\d+(?:-\d+)?(?:/\w+)?)")
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
+
+
+def drop_version(edit: Edit, ask: Ask) -> str:
+    """Remove the top-level version, which Compose v2 does not read."""
+    version = edit.get(("version",))
+    if version is None:
+        raise Refused("no version is written in this file")
+    edit.delete(("version",))
+    return f"remove version: {text_of(version)}"
+
+
+def enlarge_shm(edit: Edit, ask: Ask) -> str:
+    """Set shm_size, which keeps the container's own memory; ``ipc: host`` would do, and share the host's."""
+    path = (*ask.path, "shm_size")
+    ipc, size = edit.get((*ask.path, "ipc")), edit.get(path)
+    if ipc not in (None, "private", "shareable"):
+        raise Refused(f"its shared memory is that of ipc: {ipc}: enlarge it there")
+    if size is None:
+        edit.put(path, SHM_SIZE)
+        return f"set shm_size: {SHM_SIZE}"
+    edit.rewrite(path, r"[^\s'\"](?:[^'\"]*[^\s'\"])?", SHM_SIZE)
+    return f"set shm_size: {SHM_SIZE}, not {text_of(size)}"
+
+
+def bind_ports(edit: Edit, ask: Ask) -> str:
+    """Publish on 127.0.0.1 only: the port that the finding points to, or all that are open."""
+    path = (*ask.path, "ports")
+    written = edit.get(path)
+    open_ports = [n for n, each in enumerate(written if isinstance(written, list) else ()) if _is_open(each)]
+    pointed = [n for n in open_ports if edit.line((*path, n)) == ask.line]
+    done = [_bind((*path, number), written[number], edit) for number in pointed or open_ports]
+    if not done:
+        raise Refused("no port of this file is published on all interfaces")
+    return f"publish on 127.0.0.1 only: {', '.join(done)}"
+
+
+def _is_open(port: Any) -> bool:
+    if isinstance(port, dict):
+        return not port.get("host_ip") or port["host_ip"] in ("0.0.0.0", "::")
+    return _PORT.fullmatch(text_of(port)) is not None
+
+
+def _bind(path: Path, port: Any, edit: Edit) -> str:
+    if isinstance(port, dict):
+        if port.get("host_ip"):
+            edit.rewrite((*path, "host_ip"), r"0\.0\.0\.0|::", "127.0.0.1")
+        else:
+            edit.put((*path, "host_ip"), "127.0.0.1", after="published")
+        return text_of(port.get("published", port.get("target")))
+    text = text_of(port)
+    match = _PORT.fullmatch(text)
+    rest = match["rest"] if match else text
+    # Without a port of the host Docker chooses one.
+    address = "127.0.0.1:" if ":" in re.sub(r"\$\{[^}]*\}", "", rest) else "127.0.0.1::"
+    edit.rewrite(path, re.escape(text), (address + rest).replace("\\", r"\\"))
+    return text
+
+
+def mend_variables(edit: Edit, ask: Ask) -> str:
+    """Remove variables that no engine reads; rename those whose successor takes the same value."""
+    found = variables(edit, ask)
+    done = []
+    for name, successor in ask.variables:
+        if name not in found:
+            raise Refused(f"{name} is not set in this file")
+        if successor in found or not _VARIABLE.fullmatch(successor):
+            remove_variable(edit, ask, name)
+            done.append(f"remove {name}")
+        else:
+            _rename(edit, ask, name, successor)
+            done.append(f"rename {name} to {successor}")
+    if not done:
+        raise Refused("which variable is meant is not known")
+    return ", ".join(done)
+
+
+def _rename(edit: Edit, ask: Ask, name: str, successor: str) -> None:
+    path = (*ask.path, "environment")
+    written = edit.get(path)
+    if isinstance(written, dict):
+        value = written[name]
+        edit.put((*path, successor), value, after=name)
+        edit.delete((*path, name))
+        return
+    for number, each in enumerate(written):
+        if text_of(each).partition("=")[0] == name:
+            edit.rewrite((*path, number), rf"{name}(?==|$|(?=['\"]))", successor)
+
+
+def set_context(edit: Edit, ask: Ask) -> str:
+    """Set Ollama's context to what fits."""
+    if ask.context is None:
+        raise Refused("which context fits is not known: gpudoctor fit says it for a model")
+    path = (*ask.path, "environment")
+    written = edit.get(path)
+    name, value = "OLLAMA_CONTEXT_LENGTH", str(ask.context)
+    if name in variables(edit, ask):
+        if isinstance(written, dict):
+            edit.rewrite((*path, name), r"\d+", value)
+        else:
+            number = next(n for n, each in enumerate(written) if text_of(each).startswith(f"{name}="))
+            edit.rewrite((*path, number), rf"({name}=)\d+", rf"\g<1>{value}")
+    elif isinstance(written, list):
+        edit.append(path, f"{name}={value}")
+    else:
+        edit.put((*path, name), value)
+    return f"set {name}={value}"
