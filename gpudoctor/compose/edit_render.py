@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from gpudoctor.compose.tree import _scalar as meaning
 
 #: Text that is itself without quotes, wherever it stands.
-_PLAIN = re.compile(r"[A-Za-z_/.][A-Za-z0-9_/.@+-]*(?:[:=][A-Za-z0-9_/.@+-]+)*", re.ASCII)
+_PLAIN = re.compile(r"[A-Za-z_/.][A-Za-z0-9_/.@+-]*(?:[:=][A-Za-z0-9_/.@+-]+)*|[0-9]+[A-Za-z]+", re.ASCII)
 
 
 class Manner(NamedTuple):
@@ -17,7 +17,7 @@ class Manner(NamedTuple):
         step: Columns between a key and the keys below it.
         dash: Columns between a key and the dashes of the list below it.
         quote: ``'`` or ``"``.
-        newline: ``\\n`` or ``\\r\\n``.
+        newline: what ends its lines.
         json: Whether keys and all text stand in double quotes.
     """
 

@@ -73,7 +73,7 @@ def complete_reservation(edit: Edit, ask: Ask) -> str:
         ids, count = entry.get("device_ids"), entry.get("count")
         if ids and count is not None:
             if count != len(ids):
-                raise Refused(f"count says {text_of(count)} and device_ids names {len(ids)}: keep the one that is meant")
+                raise Refused(f"count says {text_of(count)} and device_ids names {len(ids)}: keep what is meant")
             edit.delete((*path, number, "count"))
             done.append(f"remove count, which device_ids says as well ({len(ids)})")
     if not done:

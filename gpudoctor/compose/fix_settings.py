@@ -10,7 +10,9 @@ from gpudoctor.compose.tree import text_of
 
 #: Room for NCCL and the workers of eight GPUs; a limit, not a reservation.
 SHM_SIZE = "16gb"
-_PORT = re.compile(r"(?:(?:0\.0\.0\.0|\[::\]|::)?:)?(?P<rest>(?:(?:\d+(?:-\d+)?|\$\{?\w+(?::?-\d+)?\}?):)?\d+(?:-\d+)?(?:/\w+)?)")
+_PORT = re.compile(
+    r"(?:(?:0\.0\.0\.0|\[::\]|::)?:)?(?P<rest>(?:(?:\d+(?:-\d+)?|\$\{?\w+(?::?-\d+)?\}?):)?\d+(?:-\d+)?(?:/\w+)?)"
+)
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
 
 
