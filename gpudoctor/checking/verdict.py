@@ -13,7 +13,8 @@ from gpudoctor.checking.registry import Check
 Verdict = Literal["pass", "warn", "unknown", "fail"]
 FailOn = Literal["never", "warn", "fail"]
 
-#: Sections whose gatekeeper's ``unknown`` means that there is no verdict (exit code 3).
+#: Sections whose gatekeeper's ``unknown`` means that there is no verdict (exit code 3). That of ``docker`` skips where
+#: no engine is installed and no Compose file is given.
 #: ``docker``'s keeper skips where no engine is installed and no container is wanted, so that it decides only then.
 DECIDING_SECTIONS: tuple[str, ...] = ("pci", "driver", "gpus", "docker")
 #: Those of them that show whether there is a GPU.

@@ -131,12 +131,14 @@ class Container(Item, frozen=True, kw_only=True):
         memory_limit_bytes: None for no limit.
         labels: Compose's own (project, service, config files, working dir).
         pid: Its first process on the host, None when it does not run.
-        device_allow: ``DeviceAllow`` of its systemd scope (``/dev/char/195:0``, ``char-pts``); not-applicable without
-            systemd's cgroup driver.
+        updated: When ``docker update`` last changed it, as far as the engine remembers its last events; None otherwise.
+        device_allow: ``DeviceAllow`` of its systemd scope (``/dev/char/195:0``, ``char-pts``), ``*`` where the scope
+            restricts nothing (privileged); not-applicable without systemd's cgroup driver.
         device_nodes: NVIDIA nodes in its /dev, by name (``nvidia0``, ``nvidiactl``).
         nvidia_mounts: Driver libraries mounted into it.
         device_rights: Whether its cgroup lets it open NVIDIA's nodes (v1 ``devices.list``): ``allowed``, ``denied``.
-        time_zone: Of its /etc/localtime or TZ.
+        time_zone: Of its TZ or /etc/localtime: a zone's name, or its rule (``KST-9``) where only that is known.
+        failure: Why the rest is not known: the engine or the host did not answer for this container.
     """
 
     id: str
@@ -164,6 +166,7 @@ class Container(Item, frozen=True, kw_only=True):
     mounts: Annotated[tuple[ContainerMount, ...], Meta(max_length=1024)] = ()
     image_facts: ImageFacts | Unavailable = NOT_RECORDED
     pid: int | None = None
+    updated: str | None = None
     cgroup: str | Unavailable = NOT_RECORDED
     device_allow: Annotated[tuple[str, ...], Meta(max_length=4096)] | Unavailable = NOT_RECORDED
     device_nodes: Annotated[tuple[str, ...], Meta(max_length=1024)] | Unavailable = NOT_RECORDED
@@ -186,11 +189,13 @@ class Container(Item, frozen=True, kw_only=True):
 class Containers(Section, frozen=True, kw_only=True):
     """The engine's containers: all that run, and those that ended and asked for GPUs.
 
-    ``reloads``: when systemd reloaded or Docker's containers were updated, ISO 8601 UTC, from the journal.
+    ``reloads``: when systemd loaded its units anew since the oldest of them was created, ISO 8601 UTC, from the journal;
+    empty when the journal shows none. ``not_recorded``: how many there are beyond the 4000 that are recorded.
     """
 
     containers: Annotated[tuple[Container, ...], Meta(max_length=4096)] = ()
     reloads: Annotated[tuple[str, ...], Meta(max_length=1024)] | Unavailable = NOT_RECORDED
+    not_recorded: int = 0
 
     def named(self, name: str) -> Container | None:
         """Return the container of this name or id."""

@@ -24,7 +24,15 @@ PROBES: tuple[ProbeSpec, ...] = (
     ProbeSpec(name="modinfo", modules=("module_file",), sections=("module_file",), patience=5),
     ProbeSpec(name="amd-smi", modules=("amd_smi",), sections=("amd_smi",), patience=15),
     ProbeSpec(name="toolkits", modules=("toolkits",), sections=("toolkits",), patience=5),
+    ProbeSpec(
+        name="docker",
+        modules=("container_toolkit", "docker_engine"),
+        sections=("container_toolkit", "docker", "containers"),
+        patience=6,
+    ),
     ProbeSpec(name="python envs", modules=("python_envs",), sections=("python_envs",), patience=5),
     ProbeSpec(name="engines", modules=("engine_binaries",), sections=("engines",), patience=5),
     ProbeSpec(name="cuda", modules=("cuda",), sections=("cuda",), patience=60, deep=True),
 )
+#: Not among the probes of a check: who asks for a check expects no requests to his services.
+SERVING = ProbeSpec(name="serving", modules=("serving",), sections=("serving",), patience=8)

@@ -1,0 +1,94 @@
+"""What systemd knows of running containers: the devices their scopes allow, and when it last loaded its units anew."""
+
+import datetime
+import re
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from gpudoctor.facts.base import Unavailable
+from gpudoctor.probes.command import CommandMissing, run
+from gpudoctor.probes.root import Root
+
+_BATCH = 200
+_MAX_ALLOWED = 4096
+_MAX_RELOADS = 512
+#: PID 1's own words since systemd 249 and before; "Reloading finished" is the end of the same event.
+_RELOADED = re.compile(r"(?:Reloading(?: requested from client PID.*|\.{1,3})?|Reexecuting.*)$")
+_NOT_ALLOWED = ("insufficient permissions", "not seeing messages from other users")
+
+
+def manages(root: Root) -> bool:
+    """True where systemd runs this machine and can be asked."""
+    return root.live and root.exists("/run/systemd/system")
+
+
+def device_allow(scopes: Sequence[str]) -> dict[str, tuple[str, ...] | Unavailable]:
+    """Return ``DeviceAllow`` of each scope, asked in as few calls of systemctl as possible."""
+    found: dict[str, tuple[str, ...] | Unavailable] = {}
+    for start in range(0, len(scopes), _BATCH):
+        asked = scopes[start : start + _BATCH]
+        try:
+            code, output, errors = run(
+                "systemctl", "show", "--no-pager", "--property=LoadState,DevicePolicy,DeviceAllow", "--", *asked
+            )
+        except CommandMissing:
+            return {scope: Unavailable("systemctl is not installed", "not-applicable") for scope in scopes}
+        blocks = parse_device_allow(output)
+        if len(blocks) != len(asked):
+            said = (errors.strip().splitlines() or [f"it ended with code {code}"])[-1][:200]
+            found |= dict.fromkeys(asked, Unavailable(f"systemctl did not answer: {said}"))
+            continue
+        found |= dict(zip(asked, blocks, strict=True))
+    return found
+
+
+def parse_device_allow(text: str) -> list[tuple[str, ...] | Unavailable]:
+    """Read the blocks of ``systemctl show``: one line for each device that a scope allows."""
+    return [_block(block) for block in text.strip("\n").split("\n\n") if block.strip()]
+
+
+def _block(text: str) -> tuple[str, ...] | Unavailable:
+    pairs = [line.partition("=")[::2] for line in text.splitlines()]
+    fields = dict(pairs)
+    if fields.get("LoadState", "loaded") != "loaded":
+        return Unavailable("systemd knows no scope of this container")
+    if fields.get("DevicePolicy", "auto") == "auto" and not any(name == "DeviceAllow" and value for name, value in pairs):
+        return ("*",)
+    return tuple(value.split()[0][:200] for name, value in pairs if name == "DeviceAllow" and value.split())[
+        :_MAX_ALLOWED
+    ]
+
+
+def reloads(since: str) -> tuple[str, ...] | Unavailable:
+    """Return when systemd loaded its units anew since a time (ISO 8601 UTC), from the journal, oldest first."""
+    when = since.replace("T", " ").removesuffix("Z")
+    asked = ("--no-pager", "--reverse", "--since", f"{when} UTC", "--output", "json", "--output-fields",
+             "MESSAGE", "_PID=1")
+    try:
+        code, output, errors = run("journalctl", *asked, "--grep", "^Re(loading|executing)", "--lines",
+                                   str(_MAX_RELOADS))
+        if code and "pattern matching" in errors:
+            code, output, errors = run("journalctl", *asked, "--lines", "20000")
+    except CommandMissing:
+        return Unavailable("journalctl is not installed", "not-applicable")
+    found = tuple(sorted({when for line in output.splitlines() for when in _reload(line)}))
+    if found:
+        return found[-_MAX_RELOADS:]
+    said = errors.strip()
+    if any(words in said for words in _NOT_ALLOWED):
+        return Unavailable("no permission to read the system's journal", "no-permission")
+    if said or code not in (0, 1):
+        return Unavailable(f"journalctl: {(said.splitlines() or [f'code {code}'])[-1][:200]}")
+    return ()
+
+
+def _reload(line: str) -> Iterator[str]:
+    try:
+        entry = msgspec.json.decode(line)
+        message, micro = entry["MESSAGE"], int(entry["__REALTIME_TIMESTAMP"])
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+        return
+    if isinstance(message, str) and _RELOADED.match(message) and 0 < micro < 1 << 53:
+        stamp = datetime.datetime.fromtimestamp(micro // 1_000_000, datetime.timezone.utc)
+        yield stamp.strftime("%Y-%m-%dT%H:%M:%SZ")
