@@ -122,7 +122,7 @@ def _composed(
     """A service's model, flags and GPUs, where the command line does not say otherwise."""
     from gpudoctor.fit.compose_service import read_service
 
-    service = read_service(text)
+    service = read_service(text, os.environ)
     plain = Settings()
     given = {key: value for key, value in asked._asdict().items() if value != getattr(plain, key)}
     if gpus is None and service.gpus is not None:

@@ -66,7 +66,7 @@ def read_text(path: Path) -> str:
         # Asked first: opening a pipe would wait for its writer.
         if not stat.S_ISREG(path.stat().st_mode):
             raise ComposeError("it is no regular file", str(path), "name a Compose file")
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY)) as file:  # noqa: PTH123
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY)) as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         raise ComposeError(f"it cannot be read: {getattr(error, 'strerror', None) or error}", str(path)) from None

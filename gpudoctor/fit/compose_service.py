@@ -1,14 +1,13 @@
 """A Compose service as a question: engine and version from its image, flags from its command and environment."""
 
-import json
-import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gpudoctor.facts.compose import ComposeProject
+from gpudoctor.facts.compose import Service as Facts
 from gpudoctor.fit.model import Unusable
 from gpudoctor.fit.settings import Settings, tokens
-
-MAXIMUM_BYTES = 4 * 2**20
 
 _IMAGES = (
     ("vllm/vllm-openai", "vllm"), ("ollama/ollama", "ollama"), ("lmsysorg/sglang", "sglang"),
@@ -48,15 +47,13 @@ class Service(NamedTuple):
     gpus: tuple[int, ...] | None
 
 
-def read_service(text: str) -> Service:
+def read_service(text: str, environment: Mapping[str, str] | None = None) -> Service:
     """Read ``FILE`` or ``FILE:SERVICE``. Raises Unusable when the file, the service or a value cannot be read."""
     name, wanted = (text, None) if Path(text).exists() else _apart(text)
-    content = _load(Path(name))
-    services = content.get("services") if isinstance(content, dict) else None
-    if not isinstance(services, dict) or not services:
+    known = {service.name: service for service in _project(name, environment or {}).services}
+    if not known:
         raise Unusable(f"{name} has no services", where="--from-compose")
-    known = {str(key): value for key, value in services.items() if isinstance(value, dict)}
-    able = [key for key, value in known.items() if _engine(str(value.get("image") or ""), [])]
+    able = [key for key, service in known.items() if engine_of(service.image or "", ())]
     if wanted is None and len(able) != 1:
         raise Unusable(
             f"{name} has {len(able)} services with a known engine", where="--from-compose",
@@ -65,7 +62,7 @@ def read_service(text: str) -> Service:
     chosen = wanted or able[0]
     if chosen not in known:
         raise Unusable(f"{name} has no service {chosen[:60]!r}", where="--from-compose", hint=", ".join(known)[:200])
-    return _service(chosen, known[chosen])
+    return asked_of(known[chosen])
 
 
 def _apart(text: str) -> tuple[str, str | None]:
@@ -73,58 +70,45 @@ def _apart(text: str) -> tuple[str, str | None]:
     return (name, service) if colon else (text, None)
 
 
-def _load(path: Path) -> Any:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAXIMUM_BYTES + 1)
-    except OSError as error:
-        raise Unusable(f"{path}: {error.strerror or error}", where="--from-compose") from None
-    if len(data) > MAXIMUM_BYTES:
-        raise Unusable(f"{path} is too large for a Compose file", where="--from-compose")
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        pass
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+def _project(name: str, environment: Mapping[str, str]) -> ComposeProject:
+    from gpudoctor.compose.reading import Wishes, read_project
+    from gpudoctor.compose.tree import ComposeError
 
     try:
-        return YAML(typ="safe", pure=True).load(data)
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise Unusable(f"{path} is no YAML: {str(error).splitlines()[0][:120]}", where="--from-compose") from None
+        # Whoever names a service means it, whatever its profile.
+        return read_project([name], Wishes(environment, profiles=("*",)))
+    except ComposeError as error:
+        raise Unusable(error.message, where=error.where, hint=error.hint or None) from None
 
 
-def _service(name: str, service: dict[str, Any]) -> Service:
-    words = [*_words(service.get("entrypoint")), *_words(service.get("command"))]
-    image = str(service.get("image") or "")
-    engine = _engine(image, words)
+def asked_of(service: Facts) -> Service:
+    """Return what a service asks of its engine.
+
+    Raises:
+        Unusable: It runs no engine that fit knows, or a flag's value is none.
+    """
+    image = service.image or ""
+    engine = engine_of(image, service.command)
     if engine is None:
-        raise Unusable(f"service {name} runs no engine that fit knows", where="--from-compose", hint=image[:100])
-    values = _flags(words, engine)
-    variables = _environment(service.get("environment"))
-    for variable, setting in _VARIABLES.items():
-        if variable in variables:
-            values.setdefault(setting, variables[variable])
+        raise Unusable(f"service {service.name} runs no engine that fit knows", where="--from-compose",
+                       hint=image[:100])
+    values = _flags(service.command, engine)
+    for name, setting in _VARIABLES.items():
+        variable = service.variable(name)
+        if variable is not None and variable.value:
+            values.setdefault(setting, variable.value)
     model = values.pop("model", None)
-    settings = Settings(engine=engine, version=_version(image))
+    settings = Settings(engine=engine, version=version_of(image))
     for setting, value in values.items():
-        change: dict[str, Any] = {setting: _value(setting, value, name)}
+        change: dict[str, Any] = {setting: _value(setting, value, service.name)}
         settings = settings._replace(**change)
     if engine == "llama.cpp" and settings.context and settings.parallel:
         settings = settings._replace(context=settings.context // settings.parallel)
-    return Service(name, model, settings, _gpus(service, variables))
+    return Service(service.name, model, settings, _gpus(service))
 
 
-def _words(command: object) -> list[str]:
-    if isinstance(command, str):
-        try:
-            return shlex.split(command)
-        except ValueError:
-            return command.split()
-    return [str(word) for word in command] if isinstance(command, list) else []
-
-
-def _engine(image: str, words: list[str]) -> str | None:
+def engine_of(image: str, words: Sequence[str]) -> str | None:
+    """Return the engine of an image, or of a command, None for one that fit does not know."""
     for part, engine in _IMAGES:
         if part in image:
             return engine
@@ -135,12 +119,13 @@ def _engine(image: str, words: list[str]) -> str | None:
     return None
 
 
-def _version(image: str) -> str | None:
+def version_of(image: str) -> str | None:
+    """Return the version in an image's tag, None where it says none (``latest``)."""
     tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2].removeprefix("v")
     return tag if tag[:1].isdigit() else None
 
 
-def _flags(words: list[str], engine: str) -> dict[str, str]:
+def _flags(words: Sequence[str], engine: str) -> dict[str, str]:
     found: dict[str, str] = {}
     rest = iter([part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])])
     previous = ""
@@ -153,13 +138,6 @@ def _flags(words: list[str], engine: str) -> dict[str, str]:
             found["model"] = word
         previous = word
     return found
-
-
-def _environment(environment: object) -> dict[str, str]:
-    if isinstance(environment, dict):
-        return {str(key): str(value) for key, value in environment.items()}
-    pairs = [str(line).partition("=") for line in environment] if isinstance(environment, list) else []
-    return {key: value for key, _, value in pairs}
 
 
 def _value(setting: str, value: str, service: str) -> object:
@@ -177,15 +155,17 @@ def _value(setting: str, value: str, service: str) -> object:
     return value
 
 
-def _gpus(service: dict[str, Any], variables: dict[str, str]) -> tuple[int, ...] | None:
-    devices: Any = service
-    for key in ("deploy", "resources", "reservations", "devices"):
-        devices = devices.get(key) if isinstance(devices, dict) else None
-    found: list[str] = []
-    for device in devices if isinstance(devices, list) else []:
-        if isinstance(device, dict) and isinstance(device.get("device_ids"), list):
-            found += [str(each) for each in device["device_ids"]]
+def _gpus(service: Facts) -> tuple[int, ...] | None:
+    found = [name for request in service.requests for name in request.device_ids]
+    counts = [request.count for request in service.requests if request.count is not None and request.count > 0]
+    if not found and counts:
+        # The engine hands out the first ones.
+        return tuple(range(min(counts[0], 1024)))
     if not found:
-        text = variables.get("NVIDIA_VISIBLE_DEVICES") or variables.get("CUDA_VISIBLE_DEVICES") or ""
-        found = [part.strip() for part in text.split(",") if part.strip()]
-    return tuple(int(each) for each in found) if found and all(each.isdigit() for each in found) else None
+        for name in ("NVIDIA_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"):
+            variable = service.variable(name)
+            if variable is not None and variable.value:
+                found = [part.strip() for part in variable.value.split(",") if part.strip()]
+                break
+    return tuple(int(each) for each in found) if found and all(
+        each.isascii() and each.isdigit() and len(each) < 5 for each in found) else None

@@ -1,0 +1,136 @@
+"""Lint, mend, lint again: until a round brings nothing new, so that a second run has nothing to do."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from gpudoctor.checking.finding import Result
+from gpudoctor.compose.fix_asks import Ask
+from gpudoctor.compose.fixing import REMEDIES, Wish, mend
+from gpudoctor.facts.compose import ComposeProject
+
+_MOST_ROUNDS = 8
+_OPEN = ("fail", "warn", "info")
+
+
+class Judged(NamedTuple):
+    """A project and what the checks say of it."""
+
+    project: ComposeProject
+    results: Sequence[Result]
+
+
+class Limits(NamedTuple):
+    """What may be mended: ids and services as asked (empty: all that is safe), and the GPUs of the machine."""
+
+    file: str
+    ids: frozenset[str] = frozenset()
+    services: frozenset[str] = frozenset()
+    host_gpus: int | None = None
+
+
+class Mended(NamedTuple):
+    """A finding and what was done about it."""
+
+    result: Result
+    change: str
+
+
+class Left(NamedTuple):
+    """A finding and why it stays. ``refused``: there is a remedy, and it could not be used."""
+
+    result: Result
+    reason: str
+    refused: bool = False
+
+
+class Plan(NamedTuple):
+    """The text to be, and the findings by what became of them."""
+
+    text: str
+    mended: tuple[Mended, ...]
+    left: tuple[Left, ...]
+
+
+def plan(text: str, judge: Callable[[str], Judged], limits: Limits) -> Plan:
+    """Mend what can be mended.
+
+    Args:
+        text: The file.
+        judge: Reads and judges the project as if the file held the given text.
+        limits: What may be mended.
+
+    Raises:
+        Refused: The file as a whole cannot be edited.
+        ComposeError: It, or a file beside it, is no Compose file.
+    """
+    mended: list[Mended] = []
+    for _ in range(_MOST_ROUNDS):
+        judged = judge(text)
+        wishes: dict[Wish, Result] = {}
+        left: list[Left] = []
+        for result in judged.results:
+            reason = _reason(result, limits)
+            if reason is None:
+                wishes.setdefault(_wish(result, limits), result)
+            elif reason:
+                left.append(Left(result, reason))
+        outcome = mend(text, limits.file, wishes)
+        left += [Left(wishes[wish], reason, True) for wish, reason in outcome.left]
+        if outcome.text == text:
+            left += [Left(wishes[wish], "its remedy is there already, and does not help", True) for wish, _ in outcome.done]
+            break
+        mended += [Mended(wishes[wish], change) for wish, change in outcome.done]
+        text = outcome.text
+    return Plan(text, tuple(mended), tuple(left))
+
+
+def _reason(result: Result, limits: Limits) -> str | None:
+    """Return why a finding is left; empty for what is no fault, None for what shall be mended."""
+    finding = result.finding
+    if finding.status not in _OPEN or result.accepted is not None:
+        return ""
+    remedy = REMEDIES.get(result.id)
+    service = _service(result)
+    if (limits.ids and result.id not in limits.ids) or (limits.services and service and service not in limits.services):
+        return ""
+    if remedy is None:
+        return "" if finding.status == "info" else "not mended by this command"
+    if remedy.asked_only and result.id not in limits.ids:
+        return f"mended only when asked: --only {result.id}"
+    where = finding.location.file if finding.location else limits.file
+    return None if where == limits.file else f"it is written in {where}: mend that file"
+
+
+def _wish(result: Result, limits: Limits) -> Wish:
+    finding = result.finding
+    location = finding.location
+    known = finding.params
+    context, variable, successor = (known.get(name) for name in ("fitting_context", "variable", "successor"))
+    ask = Ask(
+        service=_service(result),
+        line=location.line if location else None,
+        host_gpus=limits.host_gpus,
+        variables=((str(variable), str(successor or "")),) if variable else (),
+        context=context if isinstance(context, int) else None,
+    )
+    return Wish(result.id, ask)
+
+
+def _service(result: Result) -> str:
+    kind, _, name = result.finding.subject.partition(":")
+    return name if kind == "service" else ""
+
+
+def same_but(before: ComposeProject, after: ComposeProject, changed: frozenset[str]) -> str | None:
+    """Return the name of a service that differs and was not meant to; places do not count."""
+    old = {each.name: _bare(msgspec.to_builtins(each)) for each in before.services}
+    new = {each.name: _bare(msgspec.to_builtins(each)) for each in after.services}
+    return next((n for n in [*old, *new] if n not in changed and old.get(n) != new.get(n)), None)
+
+
+def _bare(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _bare(each) for key, each in value.items() if key not in ("place", "places")}
+    return [_bare(each) for each in value] if isinstance(value, list) else value
