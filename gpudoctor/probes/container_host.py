@@ -49,7 +49,8 @@ def _or_why(root: Root, name: str) -> str | Unavailable:
         text = root.read(name, 4 << 20)
     except PermissionError:
         return Unavailable(f"no permission to read {name}", "no-permission")
-    return Unavailable(f"{name} is not there: the container ended meanwhile, or runs elsewhere") if text is None else text
+    gone = Unavailable(f"{name} is not there: the container ended meanwhile, or runs elsewhere")
+    return gone if text is None else text
 
 
 def cgroup_path(text: str) -> str | Unavailable:
@@ -94,16 +95,16 @@ def driver_mounts(text: str) -> tuple[str, ...]:
 
 
 def _device_rights(root: Root, cgroups: str) -> str | Unavailable:
-    line = next((line.split(":", 2) for line in cgroups.splitlines() if "devices" in line.split(":", 2)[1].split(",")),
-                None)
+    lines = [line.split(":", 2) for line in cgroups.splitlines() if line.count(":") >= 2]
+    line = next((each for each in lines if "devices" in each[1].split(",")), None)
     if line is None:
         return Unavailable("control groups v2 keep device rights in a program of the kernel, not in a file",
                            "not-supported")
     mounts = parse_mountinfo(root.read("/proc/self/mountinfo", 8 << 20) or "")
-    point = next((m.mount_point for m in mounts if m.file_system == "cgroup" and "devices" in m.options.split(",")), None)
-    text = None if point is None else _or_why(root, f"{point}{line[2]}/devices.list")
-    if text is None:
+    points = [m.mount_point for m in mounts if m.file_system == "cgroup" and "devices" in m.options.split(",")]
+    if not points:
         return Unavailable("the device controller of control groups v1 is not mounted here")
+    text = _or_why(root, f"{points[0]}{line[2]}/devices.list")
     return text if isinstance(text, Unavailable) else device_rights(text)
 
 

@@ -53,11 +53,10 @@ def _block(text: str) -> tuple[str, ...] | Unavailable:
     fields = dict(pairs)
     if fields.get("LoadState", "loaded") != "loaded":
         return Unavailable("systemd knows no scope of this container")
-    if fields.get("DevicePolicy", "auto") == "auto" and not any(name == "DeviceAllow" and value for name, value in pairs):
+    allowed = tuple(value.split()[0][:200] for name, value in pairs if name == "DeviceAllow" and value.split())
+    if not allowed and fields.get("DevicePolicy", "auto") == "auto":
         return ("*",)
-    return tuple(value.split()[0][:200] for name, value in pairs if name == "DeviceAllow" and value.split())[
-        :_MAX_ALLOWED
-    ]
+    return allowed[:_MAX_ALLOWED]
 
 
 def reloads(since: str) -> tuple[str, ...] | Unavailable:

@@ -55,7 +55,7 @@ def read_toolkit(root: Root, environment: Mapping[str, str]) -> ContainerToolkit
     daemon_file = read_daemon_file(root, arguments, endpoint, environment)
     socket = socket_facts(root, (socket_path(endpoint) if endpoint else None) or _socket(root, environment))
     daemon_path = _daemon_path(root, pid)
-    programs = tuple(_programs(root, daemon_path))
+    programs = tuple(_programs(root, daemon_path, _runtime_folders(daemon_file)))
     packages = read_packages(root)
     by_name = {each.name: each.path for each in programs}
     known = next((by_name[name] for name in ("nvidia-ctk", "nvidia-container-runtime", "nvidia-container-cli")
@@ -89,9 +89,17 @@ def _daemon_path(root: Root, pid: int | None) -> tuple[str, ...] | Unavailable:
     return path_of(root, pid)
 
 
-def _programs(root: Root, daemon_path: tuple[str, ...] | Unavailable) -> Iterator[Program]:
+def _runtime_folders(daemon_file: DaemonFile | Unavailable | None) -> list[str]:
+    """Return where registered runtimes lie that are named by their whole path."""
+    paths = daemon_file.runtimes.values() if isinstance(daemon_file, DaemonFile) else ()
+    return [path.rpartition("/")[0] for path in paths if path.startswith("/")]
+
+
+def _programs(
+    root: Root, daemon_path: tuple[str, ...] | Unavailable, more_folders: Sequence[str]
+) -> Iterator[Program]:
     theirs = [] if isinstance(daemon_path, Unavailable) else [each for each in daemon_path if each.startswith("/")]
-    folders = tuple(dict.fromkeys((*theirs, *SYSTEM_PATH.split(":"), *_MORE_FOLDERS)))
+    folders = tuple(dict.fromkeys((*theirs, *SYSTEM_PATH.split(":"), *_MORE_FOLDERS, *more_folders)))
     for name in _PROGRAMS:
         path = _find(root, folders, name)
         if path is None:

@@ -75,7 +75,7 @@ def _ask(out: Reporter, root: Root, engine: EngineSocket) -> None:
         _both(out, Unavailable(f"{item}: {error}"))
         return
     out.set("docker", **facts)
-    info = _info(out, client)
+    info = _info(out, client, str(facts["api_version"]))
     out.set("docker", **info)
     _Containers(out, root, client, info).send()
     if not out.left_out("the daemon's process"):
@@ -95,14 +95,14 @@ def _ask(out: Reporter, root: Root, engine: EngineSocket) -> None:
             out.set("docker", **room(root, root_dir, str(info.get("kind"))))
 
 
-def _info(out: Reporter, client: Any) -> dict[str, Any]:
+def _info(out: Reporter, client: Any, api: str) -> dict[str, Any]:
     from gpudoctor.probes.docker_client import NoAnswer
 
     why = Unavailable("the engine did not answer GET /info in time", "timeout")
     if not out.left_out("the engine's /info"):
         out.start("the engine's /info", doing="GET /info")
         try:
-            return info_facts(Answer(client.get("/info")))
+            return info_facts(Answer(client.get("/info")), api)
         except (NoAnswer, Unexpected) as error:
             why = Unavailable(str(error))
     fields = ("operating_system", "cgroup_driver", "cgroup_version", "runtimes", "default_runtime", "cdi_spec_dirs",

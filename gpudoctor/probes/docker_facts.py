@@ -11,6 +11,8 @@ from gpudoctor.probes.docker_answer import Answer
 from gpudoctor.probes.root import Root
 
 _TOO_OLD = "this engine is too old to say"
+#: Docker 28.2.
+_API_WITH_DEVICES = (1, 50)
 
 
 def version_facts(address: str, told: Answer) -> dict[str, Any]:
@@ -31,8 +33,8 @@ def version_facts(address: str, told: Answer) -> dict[str, Any]:
     }
 
 
-def info_facts(told: Answer) -> dict[str, Any]:
-    """Read ``/info``.
+def info_facts(told: Answer, api: str) -> dict[str, Any]:
+    """Read ``/info`` of an engine that speaks this version of the API.
 
     Raises:
         Unexpected: It is no answer of Docker's API.
@@ -47,7 +49,7 @@ def info_facts(told: Answer) -> dict[str, Any]:
         "default_runtime": told.text("DefaultRuntime")[:256] or silent,
         "cdi_spec_dirs": told.texts("CDISpecDirs", 64) if told.has("CDISpecDirs") else Unavailable(
             _TOO_OLD, "not-supported"),
-        "cdi_devices": _discovered(told),
+        "cdi_devices": _discovered(told, api),
         "security_options": options,
         "storage_driver": told.text("Driver")[:64] or silent,
         "root_dir": told.text("DockerRootDir") or silent,
@@ -76,10 +78,14 @@ def _runtimes(told: Answer) -> tuple[Runtime, ...]:
     return tuple(found)
 
 
-def _discovered(told: Answer) -> tuple[str, ...] | Unavailable:
-    if not told.has("DiscoveredDevices"):
-        return Unavailable(f"{_TOO_OLD}, or it found none", "not-supported")
-    return tuple(each.text("ID")[:256] for each in told.parts("DiscoveredDevices", 4096) if each.text("Source") == "cdi")
+def _discovered(told: Answer, api: str) -> tuple[str, ...] | Unavailable:
+    # An engine that knows the question leaves the answer out when it found nothing.
+    major, _, minor = api.partition(".")
+    knows = major.isdigit() and minor.isdigit() and (int(major), int(minor)) >= _API_WITH_DEVICES
+    if not (knows or told.has("DiscoveredDevices")):
+        return Unavailable(_TOO_OLD, "not-supported")
+    devices = told.parts("DiscoveredDevices", 4096)
+    return tuple(each.text("ID")[:256] for each in devices if each.text("Source") == "cdi")
 
 
 def daemon_facts(root: Root, pid: int | None) -> dict[str, Any]:
