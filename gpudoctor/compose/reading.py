@@ -27,6 +27,8 @@ class Wishes(NamedTuple):
     profiles: tuple[str, ...] = ()
     env_files: tuple[str, ...] = ()
     folder: str | None = None
+    #: Text by file name, read in place of what stands in the file.
+    texts: Mapping[str, str] = {}
 
 
 def found_files(folder: Path) -> tuple[str, ...]:
@@ -48,7 +50,7 @@ def read_project(files: Sequence[str], wishes: Wishes = Wishes()) -> ComposeProj
     """
     folder = wishes.folder or os.path.dirname(os.path.abspath(files[0]))  # noqa: PTH100, PTH120 - text, may not exist
     environment = _outside(folder, wishes.environment, wishes.env_files)
-    reader = _Reader(environment)
+    reader = _Reader(environment, wishes.texts)
     services: dict[str, Node] = {}
     for name in files:
         services = merge_services(services, reader.file(name, folder, environment))
@@ -95,8 +97,9 @@ def _outside(folder: str, shell: Mapping[str, str], env_files: Sequence[str]) ->
 class _Reader:
     """Reads files once each, follows ``include`` and ``extends``, and remembers what belongs to the project."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], texts: Mapping[str, str]) -> None:
         self.environment = environment
+        self._texts = texts
         self.files: list[str] = []
         self.name: str | None = None
         self.version_place: Place | None = None
@@ -129,7 +132,8 @@ class _Reader:
                 raise ComposeError(f"more than {_MAX_FILES} files belong together", Place(file=name, line=1))
             interpolator = Interpolator(environment)
             found = []
-            for document in documents(read_text(Path(name)), name):
+            text = self._texts[name] if name in self._texts else read_text(Path(name))
+            for document in documents(text, name):
                 if document.value is None:
                     continue
                 if not isinstance(document.value, dict):
