@@ -21,7 +21,7 @@ def seconds_of(text: str, flag: str) -> float:
     Raises:
         Failure: It is no time span of at most a week.
     """
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)\s*([a-z]{0,3})", text.strip().lower())
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?([a-z]{0,3})", text.strip().lower())
     if found is None or found[2] not in _UNITS or not 0 < float(found[1]) * _UNITS[found[2]] <= _LONGEST_SECONDS:
         raise Failure(f"{text[:40]!r} is no time span", flag, "for example 30s, 5m or 1h")
     return float(found[1]) * _UNITS[found[2]]

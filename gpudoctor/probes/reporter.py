@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from gpudoctor.facts.base import Reason, Section
+from gpudoctor.facts.encoding import encoded
 
 #: Facts about one thing must fit in this; a longer line is a defect of the probe.
 MAX_LINE_BYTES = 8 * 1024 * 1024
@@ -25,11 +26,7 @@ class Reporter:
         self._left_out = frozenset(left_out)
 
     def _write(self, line: dict[str, Any]) -> None:
-        try:
-            data = msgspec.json.encode(line) + b"\n"
-        except UnicodeEncodeError:
-            # A file name need not be text; one that is not must cost no section.
-            data = msgspec.json.encode(_as_text(msgspec.to_builtins(line))) + b"\n"
+        data = encoded(line) + b"\n"
         while data:
             data = data[os.write(self._descriptor, data) :]
 
@@ -89,14 +86,3 @@ class Reporter:
     def done(self) -> None:
         """Say that the probe came to its end."""
         self._write({"done": True})
-
-
-def _as_text(value: Any) -> Any:
-    """Return the value with every byte that is no text written out (backslash, udcff)."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
-    if isinstance(value, dict):
-        return {_as_text(key): _as_text(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_as_text(inner) for inner in value]
-    return value

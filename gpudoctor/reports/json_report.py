@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from gpudoctor.facts.encoding import encoded
+
 if TYPE_CHECKING:
     from gpudoctor.facts.snapshot import Snapshot
     from gpudoctor.reports.report import Report
@@ -27,7 +29,7 @@ class ErrorDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 def encode(document: msgspec.Struct | dict[str, Any]) -> str:
     """Return a document as indented JSON without a final newline, ASCII only so that any console takes it."""
-    return escape(msgspec.json.format(msgspec.json.encode(document), indent=1).decode("utf-8"))
+    return escape(msgspec.json.format(encoded(document), indent=1).decode("utf-8"))
 
 
 def render(report: "Report", facts: "Snapshot") -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from gpudoctor.facts.encoding import encoded
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.reports.json_report import escape
 from gpudoctor.reports.report import Report
@@ -14,4 +15,4 @@ def render(report: Report, facts: Snapshot) -> str:
     whole: dict[str, Any] = msgspec.to_builtins(report)
     results = whole.pop("results")
     lines = [whole, *({"host": report.run.host, **result} for result in results)]
-    return "".join(escape(msgspec.json.encode(line).decode()) + "\n" for line in lines)
+    return "".join(escape(encoded(line).decode()) + "\n" for line in lines)

@@ -92,4 +92,5 @@ def _words(result: ReportResult) -> str:
 
 def _uri(path: str) -> str:
     place = PurePosixPath(path)
-    return place.as_uri() if place.is_absolute() else quote(str(place))
+    plain = quote(str(place), errors="replace")
+    return f"file://{plain}" if place.is_absolute() else plain
