@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 import msgspec
 
 from gpudoctor.checking.causes import EXPLAINS, link
-from gpudoctor.checking.finding import Result, skipped
+from gpudoctor.checking.finding import Finding, Result, Step, saw, skipped
 from gpudoctor.checking.registry import Check
 from gpudoctor.facts.signatures import NOT_PASTED, PASTED_ENVIRONMENT, Signatures
 from gpudoctor.facts.snapshot import Snapshot
@@ -73,8 +73,30 @@ def with_log(results: Sequence[Result], checks: Iterable[Check], facts: Snapshot
                 found.append(Result(id=check, finding=finding))
             gone = own if check in themselves else [n for n in own if results[n].status not in ("fail", "warn")]
             replaced.update(gone)
+    found += _reported(log, [*found, *(result for number, result in enumerate(results) if number not in replaced)])
     merged_results = [*found, *(_silent(result) for number, result in enumerate(results) if number not in replaced)]
     return sorted(merged_results, key=lambda result: -weight(log, result.id))
+
+
+def _reported(log: Signatures, results: Sequence[Result]) -> list[Result]:
+    """Return what a pasted report of gpudoctor says beyond what was found here."""
+    known = {(each.id, each.subject) for each in results if each.status in ("fail", "warn")}
+    return [
+        Result(
+            id=each.id,
+            finding=Finding(
+                status=each.status,
+                subject=each.subject,
+                message="{told}",
+                params={"told": each.message},
+                evidence=tuple(saw(*seen) for seen in each.seen),
+                fix=tuple(Step("{words}", "{line}" if line else None, risk, {"words": words, "line": line})
+                          for words, line, risk in each.fix),
+            ),
+        )
+        for each in log.reported
+        if (each.id, each.subject) not in known
+    ]
 
 
 def _by_piece(result: Result) -> bool:

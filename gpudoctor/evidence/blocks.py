@@ -47,14 +47,14 @@ class Extent(Protocol):
 class Kind(NamedTuple):
     """One kind of document.
 
-    ``begins`` must match its first line. ``read`` gets its text and the number of its first line; None says that it is
-    something else after all. ``alone``: its lines mean nothing to other readers.
+    ``begins`` must match its first line. ``read`` gets its text, the number of its first line and the file's name; None
+    says that it is something else after all. ``alone``: its lines mean nothing to other readers.
     """
 
     name: str
     begins: str
     extent: Callable[[], Extent]
-    read: Callable[[str, int], Reading | None]
+    read: Callable[[str, int, str], Reading | None]
     alone: bool = False
     #: Words in lower case by which a piece is found far into a large file.
     words: tuple[str, ...] = ()
@@ -144,7 +144,7 @@ class Blocks:
             problem = f"the {kind.name} is longer than {MAX_BLOCK_CHARS >> 20} MiB and was not read"
         else:
             try:
-                reading = kind.read(text, self._first)
+                reading = kind.read(text, self._first, file)
             except Unread as error:
                 problem = f"line {self._first}: {error}"
         if reading is not None:

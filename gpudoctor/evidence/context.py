@@ -20,6 +20,10 @@ WORDS: dict[str, tuple[str, ...]] = {
     "mig": ("mig-gpu-", "mig 1g", "mig 2g", "mig 3g", "mig 4g", "mig 7g", "(uuid: mig-"),
     "has-torch": ("torch",),
     "no-gpu-answers": ("no devices were found", "rminitadapter", "couldn't communicate with the nvidia driver"),
+    "gpus-listed": ("(uuid: gpu-", "| processes:", "persistence-m", "attached gpus"),
+    "uvm-file": ("/dev/nvidia-uvm\n",),
+    "compat-library": ("/compat/libcuda", "/compat/lib.real"),
+    "toolkit-absent": ("nvidia-ctk: command not found", "nvidia-ctk: not found"),
     "toolkit-installed": ("nvidia-container-toolkit is already", "nvidia-ctk version", "container toolkit cli version"),
     "daemon-not-restarted": ("not restarted", "without restart", "before restarting", "forgot to restart"),
 }  # fmt: skip

@@ -1,11 +1,24 @@
 """Every kind of document that is recognised inside a paste. One line here, one file with its reader."""
 
-from gpudoctor.evidence import nvidia_smi_csv, nvidia_smi_table, nvidia_smi_topology, nvidia_smi_xml
+from gpudoctor.evidence import (
+    compose_text,
+    docker_files,
+    docker_info,
+    json_documents,
+    nvidia_smi_csv,
+    nvidia_smi_table,
+    nvidia_smi_topology,
+    nvidia_smi_xml,
+)
 from gpudoctor.evidence.blocks import Kind
 
 KINDS: tuple[Kind, ...] = (
+    json_documents.KIND,
     nvidia_smi_xml.KIND,
     nvidia_smi_table.KIND,
     nvidia_smi_topology.KIND,
     nvidia_smi_csv.KIND,
+    docker_info.KIND,
+    *docker_files.KINDS,
+    compose_text.KIND,
 )

@@ -54,7 +54,7 @@ _NAMES: dict[str, str] = {
 _OTHERS = frozenset({"index", "timestamp", "driver_version", "count", "pci.bus_id", "gpu_bus_id", "compute_cap"})
 
 
-def read(text: str, line: int) -> Reading | None:
+def read(text: str, line: int, file: str) -> Reading | None:
     """Read one listing; None when its head names nothing that is known."""
     head, *rows = text.split("\n")
     fields = [name.partition(" [")[0].strip() for name in head.split(",")]

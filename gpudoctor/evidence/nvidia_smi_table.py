@@ -43,7 +43,7 @@ _PROCESS = re.compile(
 _NO_PROCESSES = re.compile(r"\|\s+No running processes found\s+\|")
 
 
-def read(text: str, line: int) -> Reading | None:
+def read(text: str, line: int, file: str) -> Reading | None:
     """Read one table; None when no driver and no GPU stands in it."""
     head: re.Match[str] | None = None
     gpus: dict[int, dict[str, Any]] = {}

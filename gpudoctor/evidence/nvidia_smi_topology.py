@@ -19,7 +19,7 @@ _MAX_LINKS = 18
 _ROW = r"\s{0,8}GPU\d{1,3}\s+(?:X|NV\d{1,2}|PSB|PIX|PXB|PHB|NODE|SYS|SOC)\s"
 
 
-def read(text: str, line: int) -> Reading | None:
+def read(text: str, line: int, file: str) -> Reading | None:
     """Read one table; None when a row does not fit its head."""
     head, *rows = (row.split() for row in text.split("\n") if row.strip())
     columns = [int(name[3:]) if re.match(r"GPU\d{1,3}$", name) else None for name in head]

@@ -122,7 +122,7 @@ def _refuse(*_: object) -> NoReturn:
     raise Unread("the XML defines entities, which no report of nvidia-smi does; it was not read")
 
 
-def read(text: str, line: int) -> Reading:
+def read(text: str, line: int, file: str) -> Reading:
     """Read a report; of one that breaks off, the GPUs up to there.
 
     Raises:

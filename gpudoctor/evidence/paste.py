@@ -21,6 +21,7 @@ from gpudoctor.facts.base import Section, Unavailable
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.signatures import NOT_PASTED, LogMatch, Piece, Signatures
 from gpudoctor.facts.snapshot import MAX_FILE_BYTES, Snapshot, SnapshotError, decode, section_types
+from gpudoctor.probes.without_secrets import plain_text
 
 #: So much of each file is read line by line; beyond it only chunks with a word of STRUCTURE.
 _HEAD_BYTES = 1 << 21
@@ -196,6 +197,6 @@ def _match(hit: Hit) -> LogMatch:
         # cuDriverGetVersion's number: 12040 is 12.4.
         values["found_cuda"] = f"{int(found) // 1000}.{int(found) % 1000 // 10}"
     return LogMatch(
-        signature=hit.signature.key, check=hit.signature.check, text=hit.text, file=hit.file, line=hit.line,
+        signature=hit.signature.key, check=hit.signature.check, text=plain_text(hit.text), file=hit.file, line=hit.line,
         count=hit.lines, values=values,
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """What pasted text says by itself: lines of engines and tools whose meaning is known. Only ``diagnose`` fills it."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -28,7 +28,7 @@ class Reported(Item, frozen=True, kw_only=True):
     """A finding of a report of gpudoctor that was pasted. ``seen`` is its evidence, ``fix`` its steps, in words."""
 
     id: str
-    status: str
+    status: Literal["fail", "warn", "unknown", "info"]
     subject: str
     message: str
     seen: Annotated[tuple[tuple[str, str, str], ...], Meta(max_length=64)] = ()
