@@ -67,15 +67,11 @@ def lint(
                                  ("--color", color, ("auto", "always", "never"))):
         if value not in allowed:
             raise Failure(f"{value[:40]!r} is none of {', '.join(allowed)}", flag)
-    if hardware is not None and snapshot is not None:
-        raise Failure("--hardware names GPUs, --snapshot a machine", "command line", "choose one")
-    if driver is not None and hardware is None:
-        raise Failure("it is for GPUs named with --hardware", "--driver", "a machine's driver is read")
     compose = read_compose(files or [], profile or [], env_file or [], project_directory)
     policy = load_configuration(config or [], no_config)
     catalogue, selection = select_checks(only or ["compose"], skip or [], [])
     when = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    facts = msgspec.structs.replace(_machine(hardware, snapshot, driver, quiet), compose=compose)
+    facts = msgspec.structs.replace(machine_facts(hardware, snapshot, driver, quiet), compose=compose)
     from gpudoctor.checking.finding import Result, skipped
     from gpudoctor.checking.run import run_checks
 
@@ -119,7 +115,16 @@ def read_compose(
     return Compose(projects=(project,))
 
 
-def _machine(hardware: str | None, snapshot: Path | None, driver: str | None, quiet: int) -> "Snapshot":
+def machine_facts(hardware: str | None, snapshot: Path | None, driver: str | None, quiet: int) -> "Snapshot":
+    """Return the machine to judge for: named GPUs, a recorded machine, or this one.
+
+    Raises:
+        Failure: No GPU has that name, the record cannot be read, or both were named.
+    """
+    if hardware is not None and snapshot is not None:
+        raise Failure("--hardware names GPUs, --snapshot a machine", "command line", "choose one")
+    if driver is not None and hardware is None:
+        raise Failure("it is for GPUs named with --hardware", "--driver", "a machine's driver is read")
     from gpudoctor.compose.machine import SECTIONS, named_machine
 
     if hardware is not None:
