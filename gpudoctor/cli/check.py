@@ -166,16 +166,17 @@ def load_configuration(named: Sequence[Path], no_config: bool) -> "Policy":
 
     home = os.environ.get("XDG_CONFIG_HOME") or Path(os.environ.get("HOME") or "/") / ".config"
     files = [] if no_config else [Path("/etc/gpudoctor/config.toml"), Path(home) / "gpudoctor" / "config.toml"]
-    # The reproducible-builds convention: judge ends of life as of that day.
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     try:
         policy = load_policy(files, named)
-        if not epoch:
-            return policy
-        day = datetime.datetime.fromtimestamp(int(epoch), datetime.timezone.utc).date()
-        return msgspec.structs.replace(policy, today=day.isoformat())
     except ConfigError as error:
         raise Failure(error.message, error.where, error.hint) from None
+    # The reproducible-builds convention: judge ends of life as of that day.
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not epoch:
+        return policy
+    try:
+        day = datetime.datetime.fromtimestamp(int(epoch), datetime.timezone.utc).date()
+        return msgspec.structs.replace(policy, today=day.isoformat())
     except (ValueError, OverflowError, OSError):
         raise Failure(f"{epoch[:80]!r} is no time in seconds since 1970", "SOURCE_DATE_EPOCH", "unset it") from None
 
