@@ -90,6 +90,7 @@ TIERS: dict[str, Callable[[], Reason]] = {
     "always": lambda: None,
     "shellcheck": lambda: program("shellcheck", "shellcheck"),
     "gcc": has_compiler,
+    "chromium": lambda: program("chromium", "chromium"),
     "root": has_namespaces,
     "install": has_package_index,
     "docker": has_docker,

@@ -188,6 +188,9 @@ def _block(console: Console, block: Block, results: Sequence[ReportResult], look
     head.append(f"  {block.subjects}" if block.subjects != "host" else "")
     _print(console, head)
     _row(console, "", first.message)
+    places = [harmless(f"{p.file}:{p.line}" if p.line else p.file) for r in block.results if (p := r.location)]
+    if places:
+        _row(console, "in", ", ".join(dict.fromkeys(places[:8])))
     problem = first.status in ("fail", "warn", "unknown")
     if problem or look.verbose:
         for evidence in first.evidence:

@@ -1,0 +1,65 @@
+"""The endpoints at a glance, above the findings of ``gpudoctor serving``."""
+
+from collections.abc import Sequence
+
+from gpudoctor.facts.gpus import Gpus
+from gpudoctor.facts.serving import Endpoint, LiveRun, ServedModel, Serving
+from gpudoctor.facts.snapshot import Snapshot
+from gpudoctor.judging.served import held, slots_of
+from gpudoctor.reports.words import short, size
+
+_HEAD = ("endpoint", "engine", "model", "runs on", "context", "slots", "speed")
+_WIDEST = 44
+_MOST_MODELS = 8
+
+
+def table(facts: Snapshot) -> str:
+    """Return the table as text that ends with an empty line; empty where nothing was asked."""
+    serving = facts.serving
+    if not isinstance(serving, Serving) or not serving.endpoints:
+        return ""
+    rows = [_HEAD, *(row for each in serving.endpoints for row in _rows(each, facts))]
+    cells = [[short(cell, _WIDEST) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(_HEAD))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
+    return "".join(f"  {line}\n" for line in lines) + "\n"
+
+
+def _rows(each: Endpoint, facts: Snapshot) -> list[Sequence[str]]:
+    where = each.container or each.url
+    if each.failure is not None:
+        return [(where, each.engine or "?", each.failure, "", "", "", "")]
+    engine = f"{each.engine} {each.version or ''}".strip()
+    slots = slots_of(each, facts.containers)
+    models = each.loaded[:_MOST_MODELS]
+    if not models:
+        stored = f"none loaded, {len(each.models)} on disk" if each.models else "none"
+        return [(where, engine, stored, "", "", _number(slots), "")]
+    return [
+        (where if not n else "", engine if not n else "", model.name, _place(each, model, facts),
+         _number(model.context), _number(slots), _speed(each, model))
+        for n, model in enumerate(models)
+    ]  # fmt: skip
+
+
+def _place(each: Endpoint, model: ServedModel, facts: Snapshot) -> str:
+    gpus = ",".join(str(h.gpu) for h in held(each, facts.gpus)) if isinstance(facts.gpus, Gpus) else ""
+    on = f"GPU {gpus}" if gpus else "GPU"
+    if model.size_bytes and model.gpu_bytes is not None:
+        share = min(1.0, model.gpu_bytes / model.size_bytes)
+        if share == 0:
+            return f"CPU, {size(model.size_bytes)}"
+        return f"{on}, {size(model.size_bytes)}" if share == 1 else f"{share:.0%} {on}, {size(model.size_bytes)}"
+    return on if gpus else "?"
+
+
+def _speed(each: Endpoint, model: ServedModel) -> str:
+    runs: list[LiveRun] = [run for run in each.live if run.model == model.name and run.completed]
+    steps = [f"{run.concurrency}: {run.total_tokens_per_s:g}" for run in runs[1:] if run.total_tokens_per_s]
+    if not runs or runs[0].tokens_per_s is None:
+        return ""
+    return ", ".join([f"{runs[0].tokens_per_s:g} tokens/s", *steps])
+
+
+def _number(value: int | None) -> str:
+    return "?" if value is None else str(value)
