@@ -13,15 +13,14 @@ Use the knob that the finding names; for Ollama as a service set it with `system
 - https://github.com/ollama/ollama/blob/main/docs/modelfile.mdx
 """
 
-import difflib
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Target, check, noted, passed, saw, skipped, step, warned
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.engines import Engines
 from gpudoctor.facts.host import Host
+from gpudoctor.judging.ollama_variables import judged
 from gpudoctor.matrices import ollama
-from gpudoctor.matrices.versions import release, within
 
 
 @check()
@@ -55,36 +54,30 @@ def _version(engines: Engines | Unavailable, target: Target) -> tuple[str | None
 
 
 def _judge(name: str, value: str, version: str | None, where: str) -> Finding | None:
-    table = ollama.table()
     seen = (saw(name, value, "environment"), saw("Ollama", version, where))
-    never = ollama.never_existed(name)
-    if never is not None:
+    unset = step("Unset it where it is set, for this shell:", "unset {name}")
+    said = judged(name, version)
+    if said.verdict == "never":
         return warned("host", "{name} is set, and no release of Ollama ever read it: what works is {instead}",
-                      name=name, instead=never.instead, evidence=seen,
+                      name=name, instead=said.instead, evidence=seen,
                       fix=(step("Use what works: {instead}."), step("Unset it, for this shell:", "unset {name}")))
-    row = ollama.variable(name)
-    if row is None:
-        if version is not None and not ollama.is_known(version):
-            return noted("host", "{name} is set; whether Ollama {version} reads it is not recorded", name=name,
-                         version=version, evidence=seen)
-        near = difflib.get_close_matches(name, [each.name for each in table.variables], 1, 0.8)
-        if near:
-            return warned("host", "{name} is set, and no release of Ollama up to {last} reads it; {near} exists",
-                          name=name, last=table.known_until, near=near[0], evidence=seen,
-                          fix=step("Use the name that exists.", "unset {name}; export {near}={value}", near=near[0],
-                                   value=value, name=name))
+    if said.verdict == "not-recorded":
+        return noted("host", "{name} is set; whether Ollama {version} reads it is not recorded", name=name,
+                     version=version, evidence=seen)
+    if said.verdict == "misspelt":
+        return warned("host", "{name} is set, and no release of Ollama up to {last} reads it; {near} exists",
+                      name=name, last=said.release, near=said.instead, evidence=seen,
+                      fix=step("Use the name that exists.", "unset {name}; export {near}={value}", near=said.instead,
+                               value=value, name=name))
+    if said.verdict == "unknown":
         return warned("host", "{name} is set, and no release of Ollama up to {last} reads it", name=name,
-                      last=table.known_until, evidence=seen,
-                      fix=step("Unset it where it is set, for this shell:", "unset {name}"))
-    if version is None or release(version) is None:
-        return None
-    if not within(version, row.since, None):
+                      last=said.release, evidence=seen, fix=unset)
+    if said.verdict == "not-yet":
         return warned("host", "{name} is set, and Ollama {version} does not read it yet: {since} is the first",
-                      name=name, version=version, since=row.since, evidence=seen,
+                      name=name, version=version, since=said.release, evidence=seen,
                       fix=step("Upgrade Ollama to {since} or newer.", "curl -fsSL https://ollama.com/install.sh | sh",
                                risk="restarts Ollama"))
-    if row.last is not None and not within(version, None, row.last) and release(version) != release(row.last):
+    if said.verdict == "no-longer":
         return warned("host", "{name} is set, and Ollama {version} no longer reads it: {last} was the last", name=name,
-                      version=version, last=row.last, evidence=seen,
-                      fix=step("Unset it where it is set, for this shell:", "unset {name}"))
+                      version=version, last=said.release, evidence=seen, fix=unset)
     return None

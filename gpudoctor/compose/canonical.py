@@ -212,7 +212,7 @@ def _span(text: str, place: Place, key: str) -> list[int]:
 
 def _number(text: str, place: Place, key: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535):
-        raise ComposeError(f"{text[:40]!r} in {key} is no port", place, "write it as HOST:CONTAINER, for example 8000:80")
+        raise ComposeError(f"{text[:40]!r} in {key} is no port", place, "write it as HOST:CONTAINER: 8000:80")
     return int(text)
 
 

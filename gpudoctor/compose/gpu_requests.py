@@ -17,7 +17,8 @@ def requests_of(keys: dict[str, Node], variables: Mapping[str, Variable]) -> Ite
         yield from _request(each, "gpus")
     if "runtime" in keys and text_of(keys["runtime"].value).startswith("nvidia"):
         chosen = variables.get("NVIDIA_VISIBLE_DEVICES")
-        ids = tuple(part.strip() for part in (chosen.value or "").split(",") if part.strip())[:_MAX_IDS] if chosen else ()
+        text = (chosen.value or "") if chosen is not None else ""
+        ids = tuple(part.strip() for part in text.split(",") if part.strip())[:_MAX_IDS]
         yield GpuRequest(form="runtime", place=keys["runtime"].place, driver="nvidia", device_ids=ids,
                          capabilities=("gpu",))
     for node in keys["devices"].value if "devices" in keys else ():

@@ -35,7 +35,7 @@ def found_files(folder: Path) -> tuple[str, ...]:
     """Return the files that Compose takes when none is named: its default one, and the override beside it."""
     for name in DEFAULT_FILES:
         if (folder / name).exists():
-            stem, dot, ending = name.rpartition(".")
+            stem = name.rpartition(".")[0]
             beside = [f"{stem}.override.{other}" for other in ("yml", "yaml")]
             override = next((each for each in beside if (folder / each).exists()), None)
             return tuple(str(folder / each) for each in (name, override) if each)
