@@ -13,6 +13,7 @@ SCHEMAS = {
     "snapshot": ("gpudoctor.facts.snapshot", "Snapshot"),
     "error": ("gpudoctor.reports.json_report", "ErrorDocument"),
     "fit": ("gpudoctor.reports.fit_schema", "Fit"),
+    "compose-fix": ("gpudoctor.reports.fix_schema", "ComposeFix"),
 }
 
 

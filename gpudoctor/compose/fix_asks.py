@@ -16,6 +16,7 @@ class Ask(NamedTuple):
     Attributes:
         service: The service's name; empty for the file as a whole.
         line: Where the finding points to, from 1.
+        amd: Whether its image is made for AMD's GPUs.
         host_gpus: How many GPUs the machine has; None when that is not known.
         variables: Variables that no engine reads, with what to use instead; empty to remove one.
         context: Tokens of context that fit, as ``fit`` said.
@@ -23,6 +24,7 @@ class Ask(NamedTuple):
 
     service: str = ""
     line: int | None = None
+    amd: bool = False
     host_gpus: int | None = None
     variables: tuple[tuple[str, str], ...] = ()
     context: int | None = None

@@ -47,6 +47,8 @@ def request_gpus(edit: Edit, ask: Ask) -> str:
     """Reserve GPUs for a service that asks for none: those its variables name, as many as it splits over, else all."""
     if reservations(edit, ask) or any(key in edit.get(ask.path) for key in ("gpus", "runtime")):
         raise Refused(f"service {ask.service} asks for GPUs already")
+    if ask.amd:
+        return _request_amd(edit, ask)
     found = variables(edit, ask)
     wanted: Any = _wanted(found)
     others = _others(edit, ask)
@@ -58,6 +60,14 @@ def request_gpus(edit: Edit, ask: Ask) -> str:
     _reserve(edit, ask, wanted, after="")
     _remove(edit, ask, _CUDA, _NVIDIA)
     return f"reserve {_named(wanted)}"
+
+
+def _request_amd(edit: Edit, ask: Ask) -> str:
+    if {"devices", "group_add"} & set(edit.get(ask.path)):
+        raise Refused("it names devices or groups of its own: add /dev/kfd, /dev/dri, video and render there")
+    edit.put((*ask.path, "devices"), ["/dev/kfd", "/dev/dri"])
+    edit.put((*ask.path, "group_add"), ["video", "render"], after="devices")
+    return "hand over /dev/kfd and /dev/dri, with the groups video and render"
 
 
 def complete_reservation(edit: Edit, ask: Ask) -> str:
@@ -145,16 +155,14 @@ def _drop_variables(edit: Edit, ask: Ask) -> str:
     path, entry = only_reservation(edit, ask)
     found = variables(edit, ask)
     ids = [literal(text_of(each), "device_ids") for each in entry.get("device_ids") or ()]
-    every = not ids and entry.get("count") in (None, -1, _ALL)
-    chosen, given = _ids(found, _CUDA), _ids(found, _NVIDIA)
-    if given not in (None, _ALL) and given != ids:
-        raise Refused(f"{_NVIDIA}={','.join(given)} and the reservation name different GPUs")
-    if every and isinstance(chosen, list):
-        if "count" in entry:
-            edit.delete((*path, "count"))
-        edit.put((*path, "device_ids"), chosen, after="driver")
-    elif isinstance(chosen, list) and chosen != ids and chosen != [str(n) for n in range(len(ids))]:
-        raise Refused(f"{_CUDA}={','.join(chosen)} and the reservation name different GPUs: keep the one that is meant")
+    if not ids and entry.get("count") in (None, -1, _ALL):
+        wanted = _wanted(found)
+        if isinstance(wanted, list):
+            edit.put((*path, "device_ids"), wanted, after="count" if "count" in entry else "driver")
+            if "count" in entry:
+                edit.delete((*path, "count"))
+    else:
+        _require_agreement(found, ids or [str(n) for n in range(_number(entry.get("count")))])
     gone = _remove(edit, ask, _CUDA, _NVIDIA)
     if "runtime" in edit.get(ask.path):
         edit.delete((*ask.path, "runtime"))
@@ -162,6 +170,21 @@ def _drop_variables(edit: Edit, ask: Ask) -> str:
     if not gone:
         raise Refused("the reservation has no rival in this file")
     return f"leave the choice to the reservation: remove {', '.join(gone)}"
+
+
+def _require_agreement(found: dict[str, str | None], ids: list[str]) -> None:
+    """Refuse when a variable chooses others than the reservation: CUDA counts from 0 within it."""
+    within = [str(number) for number in range(len(ids))]
+    for name, allowed in ((_NVIDIA, (ids,)), (_CUDA, (ids, within))):
+        chosen = _ids(found, name)
+        if chosen not in (None, _ALL, *allowed):
+            raise Refused(f"{name}={','.join(chosen)} and the reservation differ: keep what is meant")
+
+
+def _number(count: Any) -> int:
+    if isinstance(count, int) and not isinstance(count, bool) and 0 < count < 1024:
+        return count
+    raise Refused(f"the count of the reservation is {text_of(count)}")
 
 
 def _others(edit: Edit, ask: Ask) -> list[str]:

@@ -1,14 +1,15 @@
 """Lint, mend, lint again: until a round brings nothing new, so that a second run has nothing to do."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from gpudoctor.checking.finding import Result
+from gpudoctor.checking.finding import Location, Result
 from gpudoctor.compose.fix_asks import Ask
 from gpudoctor.compose.fixing import REMEDIES, Wish, mend
 from gpudoctor.facts.compose import ComposeProject
+from gpudoctor.judging.composed import vendor
 
 _MOST_ROUNDS = 8
 _OPEN = ("fail", "warn", "info")
@@ -46,11 +47,15 @@ class Left(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The text to be, and the findings by what became of them."""
+    """The text to be, and the findings by what became of them; places of those left are of the text to be.
+
+    ``places``: where they stand in the text as it is, by what they say.
+    """
 
     text: str
     mended: tuple[Mended, ...]
     left: tuple[Left, ...]
+    places: Mapping[object, Location | None]
 
 
 def plan(text: str, judge: Callable[[str], Judged], limits: Limits) -> Plan:
@@ -66,24 +71,32 @@ def plan(text: str, judge: Callable[[str], Judged], limits: Limits) -> Plan:
         ComposeError: It, or a file beside it, is no Compose file.
     """
     mended: list[Mended] = []
+    places: dict[object, Location | None] = {}
     for _ in range(_MOST_ROUNDS):
         judged = judge(text)
+        places = places or {said(each): each.finding.location for each in judged.results}
         wishes: dict[Wish, Result] = {}
         left: list[Left] = []
         for result in judged.results:
             reason = _reason(result, limits)
             if reason is None:
-                wishes.setdefault(_wish(result, limits), result)
+                wishes.setdefault(_wish(result, limits, judged.project), result)
             elif reason:
                 left.append(Left(result, reason))
         outcome = mend(text, limits.file, wishes)
         left += [Left(wishes[wish], reason, True) for wish, reason in outcome.left]
         if outcome.text == text:
-            left += [Left(wishes[wish], "its remedy is there already, and does not help", True) for wish, _ in outcome.done]
+            vain = "its remedy is there already, and does not help"
+            left += [Left(wishes[wish], vain, True) for wish, _ in outcome.done]
             break
         mended += [Mended(wishes[wish], change) for wish, change in outcome.done]
         text = outcome.text
-    return Plan(text, tuple(mended), tuple(left))
+    return Plan(text, tuple(mended), tuple(left), places)
+
+
+def said(result: Result) -> object:
+    """Return what a finding says, wherever it stands."""
+    return result.id, result.subject, result.finding.message, tuple(sorted(result.finding.params.items()))
 
 
 def _reason(result: Result, limits: Limits) -> str | None:
@@ -103,7 +116,7 @@ def _reason(result: Result, limits: Limits) -> str | None:
     return None if where == limits.file else f"it is written in {where}: mend that file"
 
 
-def _wish(result: Result, limits: Limits) -> Wish:
+def _wish(result: Result, limits: Limits, project: ComposeProject) -> Wish:
     finding = result.finding
     location = finding.location
     known = finding.params
@@ -111,6 +124,7 @@ def _wish(result: Result, limits: Limits) -> Wish:
     ask = Ask(
         service=_service(result),
         line=location.line if location else None,
+        amd=any(each.name == _service(result) and vendor(each) == "amd" for each in project.services),
         host_gpus=limits.host_gpus,
         variables=((str(variable), str(successor or "")),) if variable else (),
         context=context if isinstance(context, int) else None,

@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from gpudoctor.checking.finding import Status
-from gpudoctor.compose.fix_plan import Plan
+from gpudoctor.compose.fix_plan import Left, Plan, said
 from gpudoctor.reports.diff import unified
 from gpudoctor.reports.words import message
 
@@ -73,15 +73,7 @@ def make_document(file: str, before: str, plan: Plan, *, backup: str | None, ask
         )
         for each in plan.mended
     )  # fmt: skip
-    left = tuple(
-        LeftFinding(
-            id=each.result.id, status=each.result.status, subject=each.result.subject,
-            message=message(each.result.finding), reason=each.reason, refused=each.refused,
-            file=each.result.finding.location.file if each.result.finding.location else None,
-            line=each.result.finding.location.line if each.result.finding.location else None,
-        )
-        for each in plan.left
-    )  # fmt: skip
+    left = tuple(_left(each, plan, applied=backup is not None) for each in plan.left)
     refused = asked and not fixed and any(each.refused for each in left)
     return ComposeFix(
         file=file,
@@ -93,6 +85,16 @@ def make_document(file: str, before: str, plan: Plan, *, backup: str | None, ask
         steps=_steps(file, fixed),
         exit_code=2 if refused else 1 if fixed and backup is None else 0,
     )
+
+
+def _left(each: Left, plan: Plan, *, applied: bool) -> LeftFinding:
+    finding = each.result.finding
+    place = finding.location if applied else plan.places.get(said(each.result), finding.location)
+    return LeftFinding(
+        id=each.result.id, status=finding.status, subject=finding.subject, message=message(finding),
+        file=place.file if place else None, line=place.line if place else None,
+        reason=each.reason, refused=each.refused,
+    )  # fmt: skip
 
 
 def _steps(file: str, fixed: tuple[FixedFinding, ...]) -> tuple[FixStep, ...]:

@@ -1,0 +1,59 @@
+"""What ``compose fix`` says to people: the diff, what it mends, what it leaves and why, what remains to be done."""
+
+import sys
+from textwrap import fill
+
+from gpudoctor.reports.diff import colored
+from gpudoctor.reports.fix_schema import ComposeFix, FixedFinding, LeftFinding
+from gpudoctor.reports.words import harmless, short
+
+
+def as_text(document: ComposeFix, color: str) -> str:
+    """Return the answer for a terminal or a log."""
+    from gpudoctor.reports.console import Look
+
+    look = Look.of(sys.stdout, color=color, verbose=0, quiet=0)
+    width = min(look.width, 120)
+    parts = []
+    if document.diff:
+        parts.append((colored(document.diff) if look.color else document.diff).rstrip("\n"))
+    if document.fixed:
+        title = "Mended" if document.applied else "Would be mended"
+        parts.append("\n".join([f"{title}:", *(_fixed(each, width) for each in document.fixed)]))
+    if document.left:
+        parts.append("\n".join(["Left as it is:", *(_left(each, document.file, width) for each in document.left)]))
+    parts.append(_verdict(document))
+    if document.steps:
+        parts.append("\n".join(
+            "\n".join([_wrapped(step.text + (f" ({step.risk})" if step.risk else ""), width, "  "),
+                       *([f"    {step.command}"] if step.command else [])])
+            for step in document.steps
+        ))  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def _fixed(each: FixedFinding, width: int) -> str:
+    return _wrapped(f"{each.id}  {each.subject}: {each.change}", width, "  ")
+
+
+def _left(each: LeftFinding, file: str, width: int) -> str:
+    place = f"{each.file or file}:{each.line}" if each.line else each.subject
+    text = f"{each.status.upper()}  {each.id}  {place}  {short(each.message)}"
+    return _wrapped(text, width, "  ") + "\n" + _wrapped(each.reason, width, "      ")
+
+
+def _verdict(document: ComposeFix) -> str:
+    name = harmless(document.file)
+    if document.applied:
+        then = " Then:" if document.steps else ""
+        return f"{name} is written; the old file is {harmless(document.backup or '')}.{then}"
+    if document.fixed:
+        count = f"{len(document.fixed)} finding{'s' if len(document.fixed) > 1 else ''}"
+        then = " After that:" if document.steps else ""
+        return f"{count} can be mended. Nothing is written yet: --apply writes {name}.{then}"
+    return f"Nothing to mend in {name}." if document.exit_code == 0 else f"Refused: {name} is as it was."
+
+
+def _wrapped(text: str, width: int, indent: str) -> str:
+    return fill(harmless(text), width, initial_indent=indent, subsequent_indent=indent + "  ",
+                break_long_words=False, break_on_hyphens=False)
