@@ -1,8 +1,11 @@
-"""An engine could not load its model, and the log does not say why; or nothing that was pasted could be judged.
+"""An engine could not load its model, and nothing says why; or nothing that was pasted could be judged.
 
 ## Why it matters
 The last line of a log is seldom the cause: "engine core initialization failed" and "runner has terminated" only say
 that something before them went wrong. What could not be read, or is not known, must not look like a healthy machine.
+
+With `gpudoctor serving`: an engine that runs and answers nowhere, says that it still loads, or answers without a
+model.
 
 ## How to fix
 Paste the log from the engine's start, with the environment report of the engine (`python -m torch.utils.collect_env`,
@@ -15,8 +18,10 @@ Paste the log from the engine's start, with the environment report of the engine
 
 from collections.abc import Iterator
 
-from gpudoctor.checking import Finding, check, saw, skipped, step, unknown
+from gpudoctor.checking import Finding, check, failed, passed, saw, skipped, step, unknown, warned
 from gpudoctor.facts.base import Unavailable
+from gpudoctor.facts.network import Processes
+from gpudoctor.facts.serving import Endpoint, Serving
 from gpudoctor.facts.signatures import Signatures
 from gpudoctor.judging.log_findings import told
 from gpudoctor.judging.presence import closed_gate
@@ -25,11 +30,17 @@ _PASTE_MORE = (
     step("Paste the log from the engine's start, not only its end."),
     step("Paste what these say, too.", "nvidia-smi; python -m torch.utils.collect_env; docker info"),
 )
+_READ_LOG = step("Read its log from the start, or have it read.", "gpudoctor diagnose LOG")
 
 
 @check(gatekeeper_of="signatures")
-def load_failed(signatures: Signatures | Unavailable) -> Iterator[Finding]:
-    """Judge what a log says, and whether what was pasted could be judged at all."""
+def load_failed(
+    signatures: Signatures | Unavailable, serving: Serving | Unavailable, processes: Processes | Unavailable
+) -> Iterator[Finding]:
+    """Judge what a log says, whether what was pasted could be judged at all, and engines without a model."""
+    if isinstance(serving, Serving):
+        yield from _at_work(serving, processes)
+        return
     if isinstance(signatures, Unavailable):
         yield closed_gate("pasted log", signatures)
         return
@@ -44,4 +55,14 @@ def load_failed(signatures: Signatures | Unavailable) -> Iterator[Finding]:
                       evidence=tuple(saw("read as text", piece.kind, piece.file) for piece in signatures.pieces[:5]),
                       fix=_PASTE_MORE)
     elif not found:
-        yield skipped("host", "no line of what you pasted says so")
+        yield _no_trouble(signatures) or skipped("host", "no line of what you pasted says so")
+
+
+def _no_trouble(signatures: Signatures) -> Finding | None:
+    """Say how much of which logs was read without a known trouble: no more is known, but no less."""
+    lines = {piece.file: piece.lines for piece in signatures.pieces if piece.lines is not None}
+    if not lines or signatures.matches:
+        return None
+    logs = tuple(dict.fromkeys(piece.kind for piece in signatures.pieces if piece.lines is not None))
+    return passed("host", "no known trouble in {lines} lines of {logs}", logs=logs, lines=sum(lines.values()),
+                  evidence=tuple(saw("lines", count, file) for file, count in list(lines.items())[:5]))

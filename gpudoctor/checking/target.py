@@ -25,7 +25,10 @@ class EngineWish(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """The operator's wishes. ``gpus`` None means all; ``expect_gpus`` None means at least one."""
+    """The operator's wishes. ``gpus`` None means all; ``expect_gpus`` None means at least one.
+
+    ``users``: how many ask at the same time, None when nobody said.
+    """
 
     stage: Stage = "pre-launch"
     engines: tuple[EngineWish, ...] = ()
@@ -34,6 +37,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     expect_gpus: int | None = None
     psu_watts: int | None = None
     ports: tuple[int, ...] = ()
+    users: int | None = None
     deep: bool = False
     use_busy: bool = False
 

@@ -24,6 +24,7 @@ from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.network import FabricPorts, Processes
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.python_envs import PythonEnvs
+from gpudoctor.facts.serving import Serving
 from gpudoctor.facts.signatures import Signatures
 from gpudoctor.facts.storage import DiskHealth, Storage
 from gpudoctor.facts.toolkits import Toolkits
@@ -35,6 +36,7 @@ MAX_FILE_BYTES = 32 * 1024 * 1024
 _NO_PLAIN_TEXT = re.compile(r"[^\x00-\x7e]")
 _NOT_ASKED = Unavailable("only read with --deep", "not-asked")
 _NO_COMPOSE = Unavailable("no Compose file was named", "not-asked")
+_NO_SERVING = Unavailable("engines at work are only asked by gpudoctor serving", "not-asked")
 _NO_LOG = Unavailable("logs are read by gpudoctor diagnose", "not-asked")
 
 
@@ -84,6 +86,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     container_toolkit: ContainerToolkit | Unavailable = NOT_RECORDED
     compose: Compose | Unavailable = _NO_COMPOSE
     cuda: Cuda | Unavailable = _NOT_ASKED
+    serving: Serving | Unavailable = _NO_SERVING
     signatures: Signatures | Unavailable = _NO_LOG
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from gpudoctor.facts.base import Reason, Unavailable
 from gpudoctor.facts.snapshot import ProbeRun, Snapshot, section_types
-from gpudoctor.probes import PROBES
+from gpudoctor.probes import PROBES, SERVING
 from gpudoctor.probes.runner import ProbeAnswer, run_probes
 
 
@@ -52,6 +52,17 @@ def take_snapshot(
         probes=tuple(ProbeRun(name=a.name, outcome=a.outcome, duration_s=a.duration_s) for a in answers),
         **facts,
     )
+
+
+def serving_sections(
+    candidates: Sequence[Mapping[str, Any]],
+    options: Mapping[str, Any],
+    progress: Callable[[Sequence[str]], None] | None = None,
+) -> dict[str, Any]:
+    """Ask engines at work; return the section ``serving``. Every address costs at most its own patience."""
+    asked = {**options, "candidates": list(candidates)}
+    (answer,) = run_probes([SERVING], timeout=3600.0, options=asked, progress=progress)
+    return _sections(answer)
 
 
 def _sections(answer: ProbeAnswer) -> dict[str, Any]:

@@ -1,0 +1,206 @@
+"""Where engines may answer on this machine: by port, by process, by container. Nothing is asked here."""
+
+import re
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv6Address, ip_address
+from urllib.parse import urlsplit
+
+import msgspec
+
+from gpudoctor.facts.docker import Container, Containers
+from gpudoctor.facts.network import Listener, Processes
+from gpudoctor.facts.snapshot import Snapshot
+
+#: Port -> the engines that listen there by default.
+PORTS = {11434: "ollama", 8000: "vllm", 30000: "sglang", 8080: "tgi or llama.cpp", 3000: "tgi"}
+ENGINES = ("ollama", "vllm", "sglang", "tgi", "llama.cpp")
+#: Names of images -> engine.
+_IMAGES = {"ollama": "ollama", "vllm": "vllm", "sglang": "sglang", "text-generation-inference": "tgi",
+           "llama.cpp": "llama.cpp", "llama-cpp": "llama.cpp"}
+#: What holds a port for somebody else, and programs that engines are written in.
+_STAND_INS = ("docker-proxy", "rootlessport", "conmon", "slirp4netns", "pasta")
+_HOSTS_OF_ENGINES = ("python", "uvicorn", "gunicorn", "pt_main_thread", "llama", "text-generation")
+_MOST = 32
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """An address that may be an engine's. ``sure`` when its process or image is one; ``default`` for a usual port.
+
+    ``local``: what answers runs on this machine, so that its GPUs are those that it uses.
+    """
+
+    url: str
+    origin: str
+    port: int
+    addresses: tuple[str, ...] = ()
+    pid: int | None = None
+    container: str | None = None
+    container_id: str | None = None
+    sure: bool = False
+    default: bool = False
+    local: bool = True
+    failure: str | None = None
+
+
+def candidates(facts: Snapshot) -> tuple[Candidate, ...]:
+    """Return what is worth asking on this machine, one for each port."""
+    containers = _running(facts)
+    found: dict[int, Candidate] = {}
+    for port, held in _by_port(_listening(facts)):
+        behind = next((c for c in containers if any(p.host_port == port for p in c.ports)), None)
+        candidate = _of_listeners(port, held, behind)
+        if candidate is not None:
+            found[port] = candidate
+    for container in containers:
+        for each in of_container(container):
+            if each.sure and each.port not in found:
+                found[each.port] = each
+    return tuple(found[port] for port in sorted(found))[:_MOST]
+
+
+def _running(facts: Snapshot) -> tuple[Container, ...]:
+    known = facts.containers
+    return tuple(each for each in known.containers if each.running) if isinstance(known, Containers) else ()
+
+
+def _by_port(listeners: Sequence[Listener]) -> Iterator[tuple[int, tuple[Listener, ...]]]:
+    for port in sorted({each.port for each in listeners}):
+        yield port, tuple(each for each in listeners if each.port == port)
+
+
+def _of_listeners(port: int, held: Sequence[Listener], behind: Container | None) -> Candidate | None:
+    owner = next((each for each in held if each.process), held[0])
+    name = owner.process or ""
+    engine = name in ENGINES or (behind is not None and image_engine(behind) is not None)
+    may_be = not name or name in _STAND_INS or name.lower().startswith(_HOSTS_OF_ENGINES)
+    if not (engine or (port in PORTS and may_be)):
+        return None
+    addresses = tuple(sorted({each.address for each in held}))
+    return Candidate(
+        url=f"http://{_host(addresses)}:{port}",
+        origin="container" if behind is not None else "process" if engine else "port",
+        port=port,
+        addresses=addresses,
+        pid=behind.pid if behind is not None else owner.pid,
+        container=behind.name if behind is not None else None,
+        container_id=behind.id if behind is not None else None,
+        sure=engine,
+        default=port in PORTS,
+    )
+
+
+def _host(addresses: Sequence[str]) -> str:
+    """Return how to reach a socket of this machine from this machine."""
+    for address in addresses:
+        if address == "0.0.0.0" or address.startswith("127."):
+            return "127.0.0.1"
+    if any(address == "::" for address in addresses):
+        return "127.0.0.1"
+    if "::1" in addresses:
+        return "[::1]"
+    first = addresses[0]
+    try:
+        return f"[{first}]" if isinstance(ip_address(first), IPv6Address) else first
+    except ValueError:
+        return "127.0.0.1"
+
+
+def image_engine(container: Container) -> str | None:
+    """Return the engine that a container's image is of, by its name."""
+    name = container.image.rpartition("@")[0] or container.image
+    return next((engine for word, engine in _IMAGES.items() if word in name.lower()), None)
+
+
+def of_container(container: Container) -> tuple[Candidate, ...]:
+    """Return the published ports of a container; one that says so when it publishes none."""
+    engine = image_engine(container)
+    common = {"origin": "container", "pid": container.pid, "container": container.name,
+              "container_id": container.id, "sure": engine is not None}
+    ports = [port for port in container.ports if port.protocol == "tcp"]
+    if not ports and container.network_mode != "host":
+        return (Candidate(url=f"container://{container.name}", port=0, default=False,
+                          failure="the container publishes no port, so nothing outside of it reaches the engine",
+                          **common),)  # type: ignore[arg-type]
+    found = {}
+    for port in ports:
+        address = port.address or "0.0.0.0"
+        found.setdefault(port.host_port, Candidate(
+            url=f"http://{_host((address,))}:{port.host_port}", port=port.host_port, addresses=(address,),
+            default=True, **common,  # type: ignore[arg-type]
+        ))  # fmt: skip
+    return tuple(found.values())
+
+
+class UnknownPlace(Exception):
+    """What was named cannot be asked; the message is for the user, with a hint."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message, self.hint = message, hint
+
+
+def of_container_named(name: str, facts: Snapshot) -> tuple[Candidate, ...]:
+    """Return the addresses of one container.
+
+    Raises:
+        UnknownPlace: There is no such container, or containers cannot be seen.
+    """
+    known = facts.containers
+    if not isinstance(known, Containers):
+        raise UnknownPlace(f"containers cannot be seen: {known.reason}", "run as a user who may use Docker")
+    container = known.named(name)
+    if container is None:
+        names = ", ".join(each.name for each in known.containers[:5])
+        raise UnknownPlace(f"there is no container {name[:80]!r}", f"there are {names}" if names else "docker ps -a")
+    if not container.running:
+        return (Candidate(url=f"container://{container.name}", origin="container", port=0, container=container.name,
+                          container_id=container.id, sure=True,
+                          failure=f"the container does not run (it is {container.state})"),)
+    return tuple(msgspec.structs.replace(each, sure=True) for each in of_container(container))
+
+
+def of_url(text: str, facts: Snapshot, host_name: str = "") -> Candidate:
+    """Return the address that the user named: ``http://host:port``, ``host:port`` or ``host``.
+
+    Raises:
+        UnknownPlace: It is no such address.
+    """
+    hint = "for example http://127.0.0.1:11434"
+    url = text.strip() if "://" in text else f"http://{text.strip()}"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+        host = parts.hostname or ""
+    except ValueError:
+        raise UnknownPlace(f"{text[:100]!r} is no address", hint) from None
+    if parts.scheme not in ("http", "https") or not re.fullmatch(r"[A-Za-z0-9._:%-]+", host):
+        raise UnknownPlace(f"{text[:100]!r} is no address", hint)
+    if parts.username is not None or parts.password is not None:
+        raise UnknownPlace("the address holds a user or a password, which would be shown in reports",
+                           "use --api-key-env NAME")
+    if parts.query or parts.fragment:
+        raise UnknownPlace("the address holds more than host, port and path", hint)
+    port = port if port is not None else (443 if parts.scheme == "https" else 80)
+    path = parts.path.rstrip("/").removesuffix("/v1")
+    shown = f"[{host}]" if ":" in host else host
+    loopback = host in ("localhost", "::1") or host.startswith("127.")
+    held = [each for each in _listening(facts) if each.port == port]
+    local = (loopback or host == host_name) and not any(each.process == "ssh" for each in held)
+    behind = next((c for c in _running(facts) if local and any(p.host_port == port for p in c.ports)), None)
+    owner = next((each for each in held if each.pid is not None), None)
+    return Candidate(
+        url=f"{parts.scheme}://{shown}:{port}{path}",
+        origin="named",
+        port=port,
+        addresses=tuple(sorted({each.address for each in held})) if local else (),
+        pid=behind.pid if behind is not None else owner.pid if owner is not None and local else None,
+        container=behind.name if behind is not None else None,
+        container_id=behind.id if behind is not None else None,
+        sure=True,
+        default=True,
+        local=local,
+    )
+
+
+def _listening(facts: Snapshot) -> tuple[Listener, ...]:
+    return facts.processes.listeners if isinstance(facts.processes, Processes) else ()

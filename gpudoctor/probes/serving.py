@@ -1,0 +1,111 @@
+"""Asking the engines that serve here. Each endpoint is a step of its own: one that hangs costs no other.
+
+The parent names the addresses (``judging.endpoints``); the only questions to other machines are to a URL that the
+user named.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from gpudoctor.facts.base import Unavailable
+from gpudoctor.facts.serving import Endpoint
+from gpudoctor.judging.endpoints import Candidate
+from gpudoctor.probes.http_client import HttpClient, NoAnswer
+from gpudoctor.probes.read_speed import read_models
+from gpudoctor.probes.reporter import Reporter
+from gpudoctor.probes.root import Root
+from gpudoctor.probes.serving_engines import Found, Questions, identify
+from gpudoctor.probes.serving_live import Bounds, measure
+from gpudoctor.probes.serving_process import Behind
+
+SECTIONS = ("serving",)
+OPTIONS = ("candidates", "key_env", "ca_file", "live", "read")
+_SECOND_LOOK_SECONDS = 1.0
+
+
+def probe(
+    out: Reporter,
+    root: Root,
+    candidates: Sequence[Mapping[str, Any]] = (),
+    key_env: str | None = None,
+    ca_file: str | None = None,
+    live: Mapping[str, Any] | None = None,
+    read: Mapping[str, Any] | None = None,
+) -> None:
+    """Fill ``serving``.
+
+    Args:
+        out: Where facts go.
+        root: This machine.
+        candidates: Addresses to ask, as ``Candidate``.
+        key_env: Name of the variable with the key; its value never leaves this process but in the request.
+        ca_file: PEM file of a private authority.
+        live: ``concurrency``, ``seconds`` and ``tokens`` of --live.
+        read: ``paths``, ``bytes`` and ``seconds`` of --measure-load.
+    """
+    out.set("serving")
+    key = os.environ.get(key_env) if key_env else None
+    bounds = Bounds(tuple(live["concurrency"]), live["seconds"], live["tokens"]) if live else None
+    for each in candidates:
+        candidate = msgspec.convert(each, Candidate)
+        if not out.left_out(candidate.url):
+            _ask(out, root, candidate, key, ca_file, bounds)
+    if read:
+        read_models(out, read["paths"], read["bytes"], read["seconds"])
+
+
+def _ask(
+    out: Reporter, root: Root, candidate: Candidate, key: str | None, ca_file: str | None, bounds: Bounds | None
+) -> None:
+    behind = Behind(root, candidate.pid)
+    known = Endpoint(
+        url=candidate.url, origin=candidate.origin, addresses=candidate.addresses, local=candidate.local,
+        container=candidate.container, container_id=candidate.container_id, pids=behind.pids,
+        settings=behind.settings(), environment=behind.environment(),
+    )  # fmt: skip
+    if candidate.failure is not None:
+        out.append("serving", "endpoints", _changed(known, kind="unpublished", failure=candidate.failure))
+        return
+    if candidate.origin == "process" and not (candidate.default or behind.listens_by_choice(candidate.port)):
+        return
+    # Should the child hang in there: who is not sure to be an engine is left out then, too.
+    spare = _changed(known, kind="timeout") if candidate.sure else None
+
+    def doing(what: str, patience: float | None = None) -> None:
+        out.start(candidate.url, doing=what, patience=patience, section="serving", field="endpoints",
+                  placeholder=spare, promised=candidate.sure)
+
+    def client() -> HttpClient:
+        return HttpClient(candidate.url, key=key, ca_file=ca_file)
+
+    try:
+        facts = _facts(client, doing)
+    except NoAnswer as problem:
+        if candidate.sure:
+            out.append("serving", "endpoints", _changed(known, kind=problem.kind, failure=problem.words))
+        return
+    settings = {**known.settings, **facts.facts.pop("settings", {})}
+    endpoint = _changed(known, engine=facts.engine, settings=settings, **facts.facts)
+    if bounds is not None:
+        endpoint = _changed(endpoint, live=tuple(measure(client, endpoint, bounds, doing)))
+    out.append("serving", "endpoints", endpoint)
+
+
+def _facts(client: Callable[[], HttpClient], doing: Callable[[str], None]) -> Found:
+    doing("connect")
+    found = identify(Questions(client(), doing))
+    waiting = found.facts.get("waiting")
+    if waiting:
+        # A queue that is gone a moment later was none.
+        time.sleep(_SECOND_LOOK_SECONDS)
+        again = identify(Questions(client(), doing)).facts.get("waiting")
+        found.facts["waiting"] = min(waiting, again or 0)
+    return found
+
+
+def _changed(endpoint: Endpoint, **changes: Any) -> Endpoint:
+    return msgspec.structs.replace(endpoint, **changes)
