@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from gpudoctor.facts.redact_containers import hide_containers
 from gpudoctor.facts.snapshot import Snapshot
 
 _UUID = re.compile(r"(?:GPU-|MIG-)?[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
@@ -16,6 +17,7 @@ _ADDRESS6 = re.compile(r"(?<![\w:.])[0-9a-fA-F:]*:[0-9a-fA-F:]*:[0-9a-fA-F:]*(?!
 #: The server of a network file system: nas.example:/models, //nas/models.
 _SERVER = re.compile(r"^(//)?([^/:\s]+)(?=(?(1)/|:/))")
 _MAC = re.compile(r"\b(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}\b")
+_CONTAINER_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _HOME = re.compile(r"(/home/|/Users/)[^/\s:]+")
 _NAMED = ("serial", "hostname", "user_name", "user", "boot_id", "container")
 #: Fields whose dotted numbers are versions, not network addresses.
@@ -45,6 +47,7 @@ def redact(snapshot: Snapshot) -> Snapshot:
         for value in _strings_named(raw, ("hostname", "user_name"))
         if len(value) > 2 and value not in ("root", "localhost")
     }
+    hide_containers(raw, names.name)
     walked = {**_walk(raw, "", names, secrets), "redacted": True}
     if "container" in raw["host"]:
         # Of the host it is the kind of container, which checks need, and no name.
@@ -72,6 +75,7 @@ def _walk(value: Any, key: str, names: _Names, secrets: set[str]) -> Any:
         return value
     if key in _NAMED:
         return names.name(key.replace("_", "-"), value) if value else value
+    value = _CONTAINER_ID.sub(names.stand_in("id"), value)
     value = _UUID.sub(names.stand_in("uuid"), value)
     value = _MAC.sub(names.stand_in("mac"), value)
     if not any(word in key for word in _VERSIONS):

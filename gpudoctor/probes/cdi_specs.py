@@ -16,8 +16,8 @@ from gpudoctor.probes.root import Root
 FOLDERS = ("/etc/cdi", "/var/run/cdi")
 #: A node with 16 GPUs in MIG slices has about 300 kB.
 _MAX_BYTES = 4 << 20
-#: YAML is read a thousand times slower than JSON.
-_MAX_YAML_EVENTS = 400_000
+#: Eight GPUs in seven slices each take about 10 000; YAML is read a thousand times slower than JSON.
+_MAX_YAML_EVENTS = 60_000
 _MAX_SPECS = 128
 _MAX_DEPTH = 12
 _LIBRARY = re.compile(r"/lib(?:cuda|cudadebugger|nvidia-[\w-]+|nvcuvid|nvoptix)\.so\.(\d{3,4}(?:\.\d{1,4}){1,3})$")

@@ -151,7 +151,8 @@ def _refresh_units(root: Root) -> dict[str, str]:
         if any(root.readlink(f"{folder}/{unit}") == "/dev/null" for folder in _UNIT_FOLDERS[:2]):
             found[unit] = "masked"
         elif any(root.exists(f"{folder}/{unit}") for folder in _UNIT_FOLDERS):
-            wanted = any(root.readlink(link) is not None for link in root.glob(f"/etc/systemd/system/*.wants/{unit}"))
+            # The link itself: what it leads to may be named by a path of the running system.
+            wanted = any(root.readlink(f"{folder}/{unit}") for folder in root.glob("/etc/systemd/system/*.wants"))
             found[unit] = "enabled" if wanted else "disabled"
     return found
 

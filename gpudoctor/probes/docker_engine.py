@@ -258,7 +258,7 @@ class _Containers:
 
 
 def _item(each: _Listed) -> str:
-    return f"container {each.name} ({each.id[:12]})"
+    return f"container {each.name}"
 
 
 def _quoted(name: str) -> str:
