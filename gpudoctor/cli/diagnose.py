@@ -13,8 +13,18 @@ from gpudoctor.cli.failure import Failure
 
 def diagnose(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Logs, reports and notes; - is what is pasted or piped in.")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="FILE...", help="Logs, reports and notes; - is what is pasted or piped in."),
+    ] = None,
+    container: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Read this container's newest log lines. Repeatable.")
+    ] = None,
+    unit: Annotated[
+        list[str] | None, typer.Option(metavar="UNIT", help="Read this systemd unit's newest log lines. Repeatable.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="Of those logs only what came since: 2h, 3d, 2026-11-20.")
+    ] = None,
     for_: Annotated[
         list[str] | None,
         typer.Option("--for", metavar="ENGINE", help="What shall run: vllm==0.33.0, ollama, or an image. Repeatable."),
@@ -35,8 +45,8 @@ def diagnose(
 ) -> int:
     """Name the cause and the remedy, from logs, environment reports and notes of this or any machine.
 
-    It reads the files and nothing else. Examples: gpudoctor diagnose vllm.log collect_env.txt;
-    dmesg | gpudoctor diagnose - ; gpudoctor diagnose paste.txt --json
+    It reads the files, or with --container and --unit those logs, and nothing else. Examples: gpudoctor diagnose
+    vllm.log collect_env.txt; dmesg | gpudoctor diagnose - ; gpudoctor diagnose --unit ollama.service --since 2h
     """
     started = time.perf_counter()
     from gpudoctor.checking.diagnosis import ranked, with_log
@@ -46,6 +56,7 @@ def diagnose(
     from gpudoctor.checking.verdict import judge
     from gpudoctor.cli.check import load_configuration, select_checks
     from gpudoctor.cli.outputs import parse_outputs, write_outputs
+    from gpudoctor.cli.service_logs import fetch
     from gpudoctor.evidence.paste import Paste
     from gpudoctor.facts.host import Host
     from gpudoctor.reports.report import make_report
@@ -65,11 +76,15 @@ def diagnose(
     catalogue, selection = select_checks(only or [], skip or [], [])
     when = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     paste = Paste()
-    for name in dict.fromkeys(files):
+    if not (files or container or unit):
+        raise Failure("nothing to read", "FILE", "name logs and reports, - for a paste, --container or --unit")
+    for name in dict.fromkeys(files or []):
         paste.read(name)
+    fetch(paste, list(dict.fromkeys(container or [])), list(dict.fromkeys(unit or [])), since)
     if paste.pieces and all(piece.problem for piece in paste.pieces):
         first = paste.pieces[0]
-        raise Failure(str(first.problem), first.file, "name text files: logs, reports, notes")
+        hint = "" if first.file.startswith(("container ", "unit ")) else "name text files: logs, reports, notes"
+        raise Failure(str(first.problem), first.file, hint)
     facts = paste.snapshot()
     results = run_checks(selection.chosen, facts, target, policy)
     results = with_log(results, catalogue.checks, facts, {each.id for each in selection.chosen})

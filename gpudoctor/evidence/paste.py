@@ -65,12 +65,12 @@ class Paste:
                 return
             place = Path(path)
             if place.is_dir():
-                self._problem(path, "is a folder: name the files in it")
+                self.problem(path, "is a folder: name the files in it")
                 return
             with place.open("rb") as file:
                 self.feed(file, place.name)
         except OSError as error:
-            self._problem(path, error.strerror or str(error))
+            self.problem(path, error.strerror or str(error))
 
     def feed(self, file: BinaryIO, name: str) -> None:
         """Read an open file to its end."""
@@ -82,7 +82,7 @@ class Paste:
                 self._take(chunk, name, taken)
                 taken += len(chunk.data)
         except BadInput as error:
-            self._problem(name, str(error))
+            self.problem(name, str(error))
         self._blocks.end(name)
         if taken:
             self.pieces.append(Piece(file=name, kind="text"))
@@ -96,7 +96,7 @@ class Paste:
         try:
             self._base = decode(data, name)
         except SnapshotError as error:
-            self._problem(name, str(error).removeprefix(f"{name}: "))
+            self.problem(name, str(error).removeprefix(f"{name}: "))
             return True
         self.pieces.append(Piece(file=name, kind="gpudoctor-snapshot"))
         return True
@@ -135,7 +135,8 @@ class Paste:
             for raw in data[start:done].split(b"\n"):
                 self._kernel.feed(raw[:_MAX_LINE].decode("utf-8", "replace"))
 
-    def _problem(self, name: str, text: str) -> None:
+    def problem(self, name: str, text: str) -> None:
+        """Say why something that was named could not be read."""
         self.pieces.append(Piece(file=name, kind="unreadable", problem=text))
 
     def snapshot(self) -> Snapshot:

@@ -1,5 +1,6 @@
 """Asking a container engine through its socket: reading only, one bounded JSON answer at a time."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import docker
@@ -60,6 +61,25 @@ class EngineClient:
             return msgspec.json.Decoder().decode_lines(data) if status == 200 else []
         except (NoAnswer, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return []
+
+    def pieces(self, path: str, **parameters: str) -> Iterator[bytes]:
+        """Yield an answer that is no JSON as it comes; who reads it bounds it.
+
+        Raises:
+            NoAnswer: No connection, or an error of the engine, with its words.
+        """
+        try:
+            with self._session.get(
+                f"{self._session.base_url}{path}", params=parameters, stream=True, timeout=_SECONDS,
+                allow_redirects=False, headers={"Accept-Encoding": "identity"},
+            ) as response:
+                if response.status_code != 200:
+                    said = (_body(response) or b"")[:300].decode("utf-8", "replace")
+                    raise NoAnswer(f"the engine answers {response.status_code}: {said.strip()}", response.status_code)
+                while piece := response.raw.read(_PIECE):
+                    yield piece
+        except (requests.RequestException, OSError, ValueError) as error:
+            raise NoAnswer(f"the engine broke off: {_short(error)}") from None
 
     def _bytes(self, path: str, parameters: dict[str, str]) -> tuple[int, str, bytes]:
         try:
