@@ -45,7 +45,8 @@ def probe(out: Reporter, root: Root) -> None:
         _both(out, Unavailable(reason, "not-applicable"))
         return
     if out.left_out(_SOCKET):
-        _both(out, Unavailable("the engine's socket did not answer in time", "timeout"))
+        # What is said of "docker" is known: in which call an earlier child was lost.
+        out.unavailable("containers", f"{_SOCKET} did not answer in time", "timeout")
         return
     out.start(_SOCKET, section="docker")
     engine = find_engine(root, os.environ)
@@ -65,7 +66,7 @@ def _ask(out: Reporter, root: Root, engine: EngineSocket) -> None:
 
     item = f"the engine at {engine.address}"[:300]
     if out.left_out(item):
-        _both(out, Unavailable(f"{item} did not answer in time", "timeout"))
+        out.unavailable("containers", f"{item} did not answer in time", "timeout")
         return
     out.start(item, doing="GET /version", section="docker")
     try:
@@ -286,7 +287,7 @@ def last_updates(client: Any, now: float) -> dict[str, str]:
     """Return the time of each container's last update, from the engine's memory of its last events."""
     filters = msgspec.json.encode({"type": ["container"], "event": ["update"]}).decode()
     found: dict[str, str] = {}
-    for event in client.lines("/events", since="0", until=f"{int(now)}", filters=filters):
+    for event in client.lines("/events", since="0", until=f"{now:.6f}", filters=filters):
         try:
             told = Answer(event)
             stamp, identity = told.number("time"), told.part("Actor").text("ID")
