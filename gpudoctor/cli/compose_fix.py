@@ -68,8 +68,10 @@ def fix(
         _require_services(service or [], before)
         judge = _Judge(file, wishes, policy, machine_facts(hardware, snapshot, driver, int(json)))
         gpus = judge.machine.gpus
-        count = gpus.count if isinstance(gpus, Gpus) and isinstance(gpus.count, int) else None
-        planned = plan(text, judge, Limits(file, ids, frozenset(service or []), count))
+        limits = Limits(
+            file, ids, frozenset(service or []), len(gpus.gpus) if isinstance(gpus, Gpus) else None, _old(judge.machine)
+        )
+        planned = plan(text, judge, limits)
         _require_others_same(before, judge.project(planned.text), planned)
         if apply and planned.text != text:
             backup = replace_file(original, mark + planned.text.encode())
@@ -112,6 +114,14 @@ class _Judge:
         chosen = [each for each in selection.chosen if each.area == "compose"]
         results = run_checks(chosen, facts, Target(), self._policy)
         return Judged(project, judge(results, policy=self._policy, gatekeepers={}).results)
+
+
+def _old(machine: "Snapshot") -> bool:
+    """Tell whether the machine has Compose v1 and no newer one."""
+    from gpudoctor.facts.docker import Docker
+
+    docker = machine.docker
+    return isinstance(docker, Docker) and docker.compose_version is None and isinstance(docker.compose_v1_path, str)
 
 
 def _text(data: bytes) -> tuple[bytes, str]:

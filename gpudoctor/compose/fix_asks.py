@@ -17,16 +17,22 @@ class Ask(NamedTuple):
         service: The service's name; empty for the file as a whole.
         line: Where the finding points to, from 1.
         amd: Whether its image is made for AMD's GPUs.
+        engine_gpus: How many GPUs its engine uses, None for all that it gets.
         host_gpus: How many GPUs the machine has; None when that is not known.
-        variables: Variables that no engine reads, with what to use instead; empty to remove one.
+        compose_v1: Whether the machine has Compose v1 only.
+        variable: One that no engine reads.
+        instead: The variable that takes the same value; empty when there is none.
         context: Tokens of context that fit, as ``fit`` said.
     """
 
     service: str = ""
     line: int | None = None
     amd: bool = False
+    engine_gpus: int | None = None
     host_gpus: int | None = None
-    variables: tuple[tuple[str, str], ...] = ()
+    compose_v1: bool = False
+    variable: str = ""
+    instead: str = ""
     context: int | None = None
 
     @property

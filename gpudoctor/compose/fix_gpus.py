@@ -3,7 +3,7 @@
 from typing import Any
 
 from gpudoctor.compose.edit_tree import Refused
-from gpudoctor.compose.edits import Edit
+from gpudoctor.compose.edits import Edit, Path
 from gpudoctor.compose.fix_asks import (
     DEVICES,
     Ask,
@@ -14,7 +14,6 @@ from gpudoctor.compose.fix_asks import (
     reservations,
     variables,
 )
-from gpudoctor.compose.fix_parallel import parallel_size
 from gpudoctor.compose.tree import text_of
 
 _CUDA, _NVIDIA = "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"
@@ -44,18 +43,16 @@ def scope_gpus(edit: Edit, ask: Ask) -> str:
 
 
 def request_gpus(edit: Edit, ask: Ask) -> str:
-    """Reserve GPUs for a service that asks for none: those its variables name, as many as it splits over, else all."""
+    """Reserve GPUs for a service that asks for none: those its variables name, as many as its engine uses, else all."""
     if reservations(edit, ask) or any(key in edit.get(ask.path) for key in ("gpus", "runtime")):
         raise Refused(f"service {ask.service} asks for GPUs already")
     if ask.amd:
         return _request_amd(edit, ask)
     found = variables(edit, ask)
     wanted: Any = _wanted(found)
-    others = _others(edit, ask)
     if wanted == _ALL:
-        size = parallel_size(edit, ask)
-        wanted = size if size else _ALL
-        if others:
+        wanted = ask.engine_gpus or _ALL
+        if others := _others(edit, ask):
             raise Refused(f"which GPUs are its own is yours to say: {', '.join(others)} asks for GPUs, too")
     _reserve(edit, ask, wanted, after="")
     _remove(edit, ask, _CUDA, _NVIDIA)
@@ -71,24 +68,34 @@ def _request_amd(edit: Edit, ask: Ask) -> str:
 
 
 def complete_reservation(edit: Edit, ask: Ask) -> str:
-    """Add the capability that Docker wants of every reservation, and keep one of count and device_ids."""
-    path = (*ask.path, *DEVICES)
+    """Add the capability that Compose wants of a reservation, keep one of count and device_ids, quote numbers."""
     done = []
-    for number, entry in enumerate(edit.get(path) or ()):
-        if not isinstance(entry, dict):
-            raise Refused("a reserved device is no mapping")
-        if not entry.get("capabilities") and entry.get("driver") in (None, "nvidia", "cdi"):
-            edit.put((*path, number, "capabilities"), ["gpu"])
-            done.append("add capabilities: [gpu]")
-        ids, count = entry.get("device_ids"), entry.get("count")
-        if ids and count is not None:
-            if count != len(ids):
-                raise Refused(f"count says {text_of(count)} and device_ids names {len(ids)}: keep what is meant")
-            edit.delete((*path, number, "count"))
-            done.append(f"remove count, which device_ids says as well ({len(ids)})")
+    for path in ((*ask.path, *DEVICES), (*ask.path, "gpus")):
+        written = edit.get(path)
+        for number, entry in enumerate(written if isinstance(written, list) else ()):
+            if isinstance(entry, dict):
+                done += _complete(edit, (*path, number), entry)
     if not done:
-        raise Refused("what is wrong with the reservation has no certain remedy")
+        raise Refused("what is wrong with the request has no certain remedy")
     return "; ".join(done)
+
+
+def _complete(edit: Edit, path: Path, entry: dict[str, Any]) -> list[str]:
+    done = []
+    ids, count = entry.get("device_ids"), entry.get("count")
+    for number, each in enumerate(ids if isinstance(ids, list) else ()):
+        if isinstance(each, int) and not isinstance(each, bool):
+            edit.rewrite((*path, "device_ids", number), r"\A\s*(\d+)\s*\Z", r"'\1'")
+            done.append(f"put GPU {each} in quotes")
+    if ids and count is not None:
+        if count != len(ids):
+            raise Refused(f"count says {text_of(count)} and device_ids names {len(ids)}: keep what is meant")
+        edit.delete((*path, "count"))
+        done.append(f"remove count, which device_ids says as well ({len(ids)})")
+    if "capabilities" not in entry and "deploy" in path and entry.get("driver") in (None, "nvidia", "cdi"):
+        edit.put((*path, "capabilities"), ["gpu"])
+        done.append("add capabilities: [gpu]")
+    return done
 
 
 def renumber_gpus(edit: Edit, ask: Ask) -> str:

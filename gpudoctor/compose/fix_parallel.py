@@ -12,12 +12,6 @@ _TENSOR = r"(?:--tensor-parallel-size|--tensor_parallel_size|--tp-size|--num-sha
 _OTHER = r"(?:--pipeline-parallel-size|--pp-size|-pp|--data-parallel-size|--dp-size|-dp|--decode-context-parallel-size)"
 
 
-def parallel_size(edit: Edit, ask: Ask) -> int | None:
-    """Return the tensor-parallel size that stands in the command as a number."""
-    found = _places(edit, ask, _TENSOR)
-    return found[0][2] if len(found) == 1 else None
-
-
 def fit_parallel(edit: Edit, ask: Ask) -> str:
     """Split over as many GPUs as are reserved, when both numbers stand in the file and heads surely divide."""
     _, entry = only_reservation(edit, ask)

@@ -1,5 +1,6 @@
 """Lint, mend, lint again: until a round brings nothing new, so that a second run has nothing to do."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -9,10 +10,17 @@ from gpudoctor.checking.finding import Location, Result
 from gpudoctor.compose.fix_asks import Ask
 from gpudoctor.compose.fixing import REMEDIES, Wish, mend
 from gpudoctor.facts.compose import ComposeProject
-from gpudoctor.judging.composed import vendor
+from gpudoctor.judging.composed import asked, group_size, vendor
 
 _MOST_ROUNDS = 8
 _OPEN = ("fail", "warn", "info")
+#: A variable with the same meaning; others are told apart by more words.
+_SUCCESSOR = re.compile(r"([A-Z][A-Z0-9_]*)(?:, from [0-9.]+)?", re.ASCII)
+#: Engines that use as many GPUs as their flags say, one without flags.
+_ENGINES_THAT_COUNT = ("vllm", "sglang", "tgi")
+
+#: Parameters of a finding that leave open what was meant.
+_UNCERTAIN = {"near": "which variable was meant is yours to say", "since": "a newer image reads it"}
 
 
 class Judged(NamedTuple):
@@ -29,6 +37,7 @@ class Limits(NamedTuple):
     ids: frozenset[str] = frozenset()
     services: frozenset[str] = frozenset()
     host_gpus: int | None = None
+    compose_v1: bool = False
 
 
 class Mended(NamedTuple):
@@ -112,6 +121,12 @@ def _reason(result: Result, limits: Limits) -> str | None:
         return "" if finding.status == "info" else "not mended by this command"
     if remedy.asked_only and result.id not in limits.ids:
         return f"mended only when asked: --only {result.id}"
+    if result.id == "compose.ignored-variable":
+        if finding.status == "info":
+            return ""
+        for word, reason in _UNCERTAIN.items():
+            if word in finding.params:
+                return reason
     where = finding.location.file if finding.location else limits.file
     return None if where == limits.file else f"it is written in {where}: mend that file"
 
@@ -120,14 +135,18 @@ def _wish(result: Result, limits: Limits, project: ComposeProject) -> Wish:
     finding = result.finding
     location = finding.location
     known = finding.params
-    context, variable, successor = (known.get(name) for name in ("fitting_context", "variable", "successor"))
+    service = next((each for each in project.services if each.subject == finding.subject), None)
+    question = asked(service) if service is not None else None
+    successor = _SUCCESSOR.fullmatch(str(known.get("instead", "")))
     ask = Ask(
         service=_service(result),
         line=location.line if location else None,
-        amd=any(each.name == _service(result) and vendor(each) == "amd" for each in project.services),
+        amd=service is not None and vendor(service) == "amd",
+        engine_gpus=group_size(question) if question and question.settings.engine in _ENGINES_THAT_COUNT else None,
         host_gpus=limits.host_gpus,
-        variables=((str(variable), str(successor or "")),) if variable else (),
-        context=context if isinstance(context, int) else None,
+        compose_v1=limits.compose_v1,
+        variable=str(known.get("name", "")) if result.id == "compose.ignored-variable" else "",
+        instead=successor[1] if successor else "",
     )
     return Wish(result.id, ask)
 

@@ -13,7 +13,6 @@ SHM_SIZE = "16gb"
 _PORT = re.compile(
     r"(?:(?:0\.0\.0\.0|\[::\]|::)?:)?(?P<rest>(?:(?:\d+(?:-\d+)?|\$\{?\w+(?::?-\d+)?\}?):)?\d+(?:-\d+)?(?:/\w+)?)"
 )
-_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
 
 
 def drop_version(edit: Edit, ask: Ask) -> str:
@@ -21,6 +20,8 @@ def drop_version(edit: Edit, ask: Ask) -> str:
     version = edit.get(("version",))
     if version is None:
         raise Refused("no version is written in this file")
+    if ask.compose_v1:
+        raise Refused("this machine has Compose v1 only, which reads it")
     edit.delete(("version",))
     return f"remove version: {text_of(version)}"
 
@@ -72,22 +73,16 @@ def _bind(path: Path, port: Any, edit: Edit) -> str:
     return text
 
 
-def mend_variables(edit: Edit, ask: Ask) -> str:
-    """Remove variables that no engine reads; rename those whose successor takes the same value."""
+def mend_variable(edit: Edit, ask: Ask) -> str:
+    """Rename a variable that no engine reads to the one that takes the same value, else remove it."""
     found = variables(edit, ask)
-    done = []
-    for name, successor in ask.variables:
-        if name not in found:
-            raise Refused(f"{name} is not set in this file")
-        if successor in found or not _VARIABLE.fullmatch(successor):
-            remove_variable(edit, ask, name)
-            done.append(f"remove {name}")
-        else:
-            _rename(edit, ask, name, successor)
-            done.append(f"rename {name} to {successor}")
-    if not done:
-        raise Refused("which variable is meant is not known")
-    return ", ".join(done)
+    if ask.variable not in found:
+        raise Refused(f"{ask.variable} is not set in this file")
+    if not ask.instead or ask.instead in found:
+        remove_variable(edit, ask, ask.variable)
+        return f"remove {ask.variable}"
+    _rename(edit, ask, ask.variable, ask.instead)
+    return f"rename {ask.variable} to {ask.instead}"
 
 
 def _rename(edit: Edit, ask: Ask, name: str, successor: str) -> None:

@@ -28,11 +28,11 @@ REMEDIES: dict[str, Remedy] = {
     "compose.obsolete-version": Remedy(fix_settings.drop_version),
     "compose.gpu-scope": Remedy(fix_gpus.scope_gpus, _GPU_KEYS),
     "compose.no-gpu-request": Remedy(fix_gpus.request_gpus, _GPU_KEYS | {"command", "entrypoint"}),
-    "compose.reservation-invalid": Remedy(fix_gpus.complete_reservation, frozenset({"deploy"})),
+    "compose.invalid-request": Remedy(fix_gpus.complete_reservation, frozenset({"deploy", "gpus"})),
     "compose.unknown-gpu": Remedy(fix_gpus.renumber_gpus, frozenset({"deploy"})),
     "compose.parallel-mismatch": Remedy(fix_parallel.fit_parallel, frozenset({"deploy", "command", "entrypoint"})),
     "compose.shm-too-small": Remedy(fix_settings.enlarge_shm, frozenset({"shm_size", "ipc"})),
-    "compose.env-ignored": Remedy(fix_settings.mend_variables, frozenset({"environment"})),
+    "compose.ignored-variable": Remedy(fix_settings.mend_variable, frozenset({"environment"})),
     "compose.port-open": Remedy(fix_settings.bind_ports, frozenset({"ports"}), asked_only=True),
     "compose.context-default": Remedy(fix_settings.set_context, frozenset({"environment"}), asked_only=True),
 }
@@ -128,7 +128,7 @@ def _require_own(edit: Edit, ask: Ask, remedy: Remedy, mended: set[str]) -> str:
 
 def _relevant(edit: Edit, ask: Ask, remedy: Remedy) -> set[str]:
     found = set(remedy.reads & set(edit.get(ask.path) or ()))
-    names = {"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", *(name for name, _ in ask.variables)}
+    names = {"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", ask.variable}
     if "environment" in found and not names & set(variables(edit, ask)):
         found.discard("environment")
     return found
