@@ -66,3 +66,37 @@ def _no_trouble(signatures: Signatures) -> Finding | None:
     logs = tuple(dict.fromkeys(piece.kind for piece in signatures.pieces if piece.lines is not None))
     return passed("host", "no known trouble in {lines} lines of {logs}", logs=logs, lines=sum(lines.values()),
                   evidence=tuple(saw("lines", count, file) for file, count in list(lines.items())[:5]))
+
+
+def _at_work(serving: Serving, processes: Processes | Unavailable) -> Iterator[Finding]:
+    here = {each.engine for each in serving.endpoints}
+    by_name = any(each.origin == "named" for each in serving.endpoints)
+    running = processes.engines if isinstance(processes, Processes) and not by_name else ()
+    for name in running:
+        # What did not answer like an engine may be this one: unreachable tells of it.
+        if name not in here and not any(each.engine is None for each in serving.endpoints):
+            yield warned(f"process:{name}", "{engine} runs here and answers at none of the usual ports", engine=name,
+                         evidence=saw("running", name, "/proc"),
+                         fix=(step("If it still loads its model, wait; else name its address.",
+                                   "gpudoctor serving http://127.0.0.1:PORT"), _READ_LOG))  # fmt: skip
+    for each in serving.endpoints:
+        yield _judge(each)
+    if not serving.endpoints and not running:
+        yield skipped("host", "no engine runs here")
+
+
+def _judge(each: Endpoint) -> Finding:
+    names = tuple(model.name for model in each.loaded)
+    if each.kind == "loading":
+        return warned(each.subject, "{url} answers, and says that its model is not loaded yet", url=each.url,
+                      evidence=saw("answer", each.failure, each.url),
+                      fix=(step("Wait for the load to end, then ask again.", "gpudoctor serving {url}"), _READ_LOG))
+    if each.failure is not None or each.engine is None:
+        return skipped(each.subject, "it could not be asked")
+    if names:
+        return passed(each.subject, "loaded: {models}", models=names, evidence=saw("models", names, each.url))
+    stored = saw("models on its disk", len(each.models), each.url)
+    if each.engine == "ollama":
+        return passed(each.subject, "no model is loaded now: the next request waits for its load", evidence=stored)
+    return failed(each.subject, "{engine} at {url} answers without a model", engine=each.engine, url=each.url,
+                  evidence=stored, fix=(_READ_LOG, step("Start it again with the model named.")))

@@ -53,7 +53,8 @@ def load_slow(serving: Serving, storage: Storage | Unavailable, policy: Policy) 
 
 
 def _under(path: str, volumes: tuple[Volume, ...]) -> str | None:
-    return next((v.mount_point for v in volumes if path.startswith(v.path)), None)
+    holding = [v for v in volumes if path.startswith(v.path)]
+    return max(holding, key=lambda v: len(v.path)).mount_point if holding else None
 
 
 def _measured(read: ModelRead, serving: Serving, policy: Policy) -> Finding:

@@ -18,13 +18,14 @@ Find out which: see whether the engine names a GPU at its start, then whether th
 
 from collections.abc import Iterator
 
-from gpudoctor.checking import Finding, check, failed, passed, saw, skipped, step, warned
+from gpudoctor.checking import Finding, check, failed, noted, passed, saw, skipped, step, warned
 from gpudoctor.checking.finding import Evidence, Step
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.docker import Containers
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Memory
+from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.serving import Endpoint, ServedModel, Serving
 from gpudoctor.judging.served import Machine, held, predicted
 
@@ -36,6 +37,7 @@ def offload_partial(
     memory: Memory | Unavailable,
     driver: Driver | Unavailable,
     containers: Containers | Unavailable,
+    pci: Pci | Unavailable,
 ) -> Iterator[Finding]:
     """Judge each loaded model of which the engine tells where it lies."""
     machine = Machine(gpus, memory, driver, containers)
@@ -44,10 +46,10 @@ def offload_partial(
     if not told:
         yield skipped("host", "no engine here tells where a loaded model lies")
     for each, model in told:
-        yield _judge(each, model, machine)
+        yield _judge(each, model, machine, isinstance(pci, Pci) and not (pci.nvidia_gpus or pci.amd_gpus))
 
 
-def _judge(each: Endpoint, model: ServedModel, machine: Machine) -> Finding:
+def _judge(each: Endpoint, model: ServedModel, machine: Machine, no_gpu: bool) -> Finding:
     size, on_gpu = model.size_bytes or 1, model.gpu_bytes or 0
     subject = f"model:{model.name}"
     split = _split(each, model, machine)
@@ -56,8 +58,8 @@ def _judge(each: Endpoint, model: ServedModel, machine: Machine) -> Finding:
     if on_gpu >= size:
         return passed(subject, "{model} lies wholly on GPUs", model=model.name, evidence=seen)
     if on_gpu == 0:
-        if isinstance(machine.gpus, Gpus) and not machine.gpus.gpus:
-            return skipped(subject, "{model} runs on the CPU: there is no GPU", model=model.name, evidence=seen)
+        if no_gpu and each.local:
+            return noted(subject, "{model} runs on the CPU: this machine has no GPU", model=model.name, evidence=seen)
         return failed(subject, "{model} runs on the CPU alone: 0 of {size:bytes} on a GPU", model=model.name, size=size,
                       evidence=seen, fix=_unseen(each))
     share = on_gpu / size

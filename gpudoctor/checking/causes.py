@@ -46,7 +46,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "driver.iommu-passthrough-off": ("gpu.p2p-broken", "amd.iommu"),
     "torch.cpu-only": ("torch.arch-missing", "engine.cuda-runtime-missing"),
     "driver.too-old": ("engine.driver-too-old", "torch.driver-too-old", "stack.cuda-too-new"),
-    "engine.driver-too-old": ("torch.driver-too-old", "stack.cuda-too-new"),
+    "engine.driver-too-old": ("torch.driver-too-old", "stack.cuda-too-new", "serving.offload-partial"),
     "torch.driver-too-old": ("stack.cuda-too-new",),
     "torch.arch-missing": ("stack.ptx-too-new",),
     "engine.gpu-unsupported": ("torch.arch-missing", "stack.ptx-too-new"),
@@ -59,6 +59,9 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "env.visible-devices": ("cuda.unusable",),
     "amd.driver-missing": ("amd.*",),
     "amd.iommu": ("gpu.p2p-broken",),
+    "serving.offload-partial": ("serving.slow", "serving.context-default", "serving.memory-gap"),
+    "serving.gpu-idle": ("serving.kv-short", "serving.queueing", "serving.slow", "serving.memory-gap"),
+    "serving.kv-short": ("serving.queueing",),
 }
 
 #: Causes that explain failures even while they are no more than a warning by themselves.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gpudoctor.judging.endpoints import Candidate
 
 #: What is read of this machine beside the engines' own words.
-_SECTIONS = frozenset({"host", "processes", "containers", "docker", "gpus", "memory", "storage", "driver", "engines"})
+_SECTIONS = frozenset({"host", "processes", "containers", "docker", "gpus", "memory", "storage", "driver", "pci"})
 #: Where the engine runs elsewhere, this machine's own facts say nothing of it.
 _ELSEWHERE = frozenset({"host"})
 _MOST_CONCURRENCY = 256

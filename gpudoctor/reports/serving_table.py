@@ -9,7 +9,7 @@ from gpudoctor.judging.served import held, slots_of
 from gpudoctor.reports.words import short, size
 
 _HEAD = ("endpoint", "engine", "model", "runs on", "context", "slots", "speed")
-_WIDEST = 44
+_WIDEST = 60
 _MOST_MODELS = 8
 
 
@@ -19,7 +19,7 @@ def table(facts: Snapshot) -> str:
     if not isinstance(serving, Serving) or not serving.endpoints:
         return ""
     rows = [_HEAD, *(row for each in serving.endpoints for row in _rows(each, facts))]
-    cells = [[short(cell, _WIDEST) for cell in row] for row in rows]
+    cells = [[_cut(short(cell)) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(_HEAD))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
     return "".join(f"  {line}\n" for line in lines) + "\n"
@@ -59,6 +59,10 @@ def _speed(each: Endpoint, model: ServedModel) -> str:
     if not runs or runs[0].tokens_per_s is None:
         return ""
     return ", ".join([f"{runs[0].tokens_per_s:g} tokens/s", *steps])
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}..."
 
 
 def _number(value: int | None) -> str:
