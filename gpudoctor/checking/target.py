@@ -40,6 +40,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     users: int | None = None
     deep: bool = False
     use_busy: bool = False
+    live: bool = False
 
     @property
     def installing(self) -> bool:

@@ -48,9 +48,15 @@ def check(
     fail_on: Annotated[str, typer.Option(metavar="STATUS", help="fail, warn or never.")] = "fail",
     deep: Annotated[bool, typer.Option("--deep", help="Also run short tests on each idle GPU.")] = False,
     use_busy: Annotated[bool, typer.Option("--use-busy", help="With --deep, test GPUs that are in use, too.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Also start a short container by each path to the GPUs, and remove it.")
+    ] = False,
+    probe_image: Annotated[
+        str | None, typer.Option(metavar="IMAGE", help="With --live, use this image; it must be here, none is pulled.")
+    ] = None,
     root: Annotated[str, typer.Option(metavar="DIR", help="Prefix of every file read, for a mounted host.")] = "/",
     timeout: Annotated[
-        float | None, typer.Option(min=1, max=3600, help="Seconds for all probes: 45, with --deep 300.")
+        float | None, typer.Option(min=1, max=3600, help="Seconds for all probes: 45, with --deep or --live 300.")
     ] = None,
     config: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Thresholds and acceptances.")] = None,
     no_config: Annotated[bool, typer.Option("--no-config", help="Read no configuration but --config.")] = False,
@@ -102,19 +108,21 @@ def check(
     style, unknown_is = style_for(exit_style, on_unknown, outputs[0].format)
     _one_of("--fail-on", fail_on, ("fail", "warn", "never"))
     _one_of("--color", color, ("auto", "always", "never"))
-    target = _target(for_ or [], model, gpus, expect_gpus, stage, psu_watts, port or [], deep, use_busy)
+    target = _target(for_ or [], model, gpus, expect_gpus, stage, psu_watts, port or [], deep, use_busy, live)
+    if probe_image is not None and not live:
+        raise Failure("--probe-image names the image for --live", "command line", "add --live")
     policy = load_configuration(config or [], no_config)
     catalogue, selection = select_checks(only or [], skip or [], require or [])
     again = _again(wait, watch, snapshot, outputs[0].format)
     age = None if from_cache is None else seconds_of(from_cache, "--from-cache")
-    if age is not None and (snapshot is not None or deep or again is not None):
-        raise Failure("--from-cache takes what was read before; --snapshot, --deep, --wait and --watch do not",
+    if age is not None and (snapshot is not None or deep or live or again is not None):
+        raise Failure("--from-cache takes what was read before; --snapshot, --deep, --live, --wait, --watch do not",
                       "command line", "choose one")  # fmt: skip
 
     def look() -> "tuple[Report, Snapshot]":
         started = time.perf_counter()
         now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-        facts = _facts(snapshot, root, timeout, target, selection, quiet, python or [], age)
+        facts = _facts(snapshot, root, timeout, target, selection, quiet, python or [], age, probe_image)
         judgement = judge_snapshot(facts, target, policy, catalogue, selection, require or [], fail_on)
         report = make_report(
             judgement,
@@ -124,6 +132,7 @@ def check(
             host=_host_name(facts),
             stage=target.stage,
             fail_on=fail_on,  # type: ignore[arg-type]
+            facts=facts,
         )
         return report, facts
 
@@ -223,18 +232,21 @@ def judge_snapshot(
     unkept = selection.sections & set(DECIDING_SECTIONS) - set(gatekeepers_of(c for c in keepers if c.package == GROUP))
     # A gatekeeper that did not load must not open the gate: its own "could not be loaded" decides then. A third
     # party's gatekeeper stands beside gpudoctor's own, never in its place.
-    required = [*require, *(c.id for c in keepers), *(result.id for result in catalogue.broken if unkept)]
+    # What was asked for and could not be tried is not fine.
+    tried = [c.id for c in selection.chosen if target.live and c.gatekeeper_of == "live" and c.package == GROUP]
+    required = [*require, *tried, *(c.id for c in keepers), *(result.id for result in catalogue.broken if unkept)]
     return judge(results, policy=policy, gatekeepers={}, required=required, fail_on=fail_on)  # type: ignore[arg-type]
 
 
 def _facts(
     snapshot: Path | None, root: str, timeout: float | None, target: "Target", selection: "Selection", quiet: int,
-    python: Sequence[Path], age: float | None,
+    python: Sequence[Path], age: float | None, probe_image: str | None = None,
 ) -> "Snapshot":
     from gpudoctor.facts.snapshot import SnapshotError, read_snapshot
 
     if snapshot is not None:
-        for flag, given in (("--root", root != "/"), ("--deep", target.deep), ("--python", bool(python))):
+        for flag, given in (("--root", root != "/"), ("--deep", target.deep), ("--live", target.live),
+                            ("--python", bool(python))):
             if given:
                 raise Failure(f"{flag} reads this machine, --snapshot another's record", "command line", "choose one")
         try:
@@ -246,15 +258,16 @@ def _facts(
     from gpudoctor.probes.take import take_snapshot
 
     options = {"gpus": list(target.gpus) if target.gpus else None, "use_busy": target.use_busy,
-               "python": [str(path.absolute()) for path in python]}
+               "python": [str(path.absolute()) for path in python], "probe_image": probe_image}
 
 
     def take() -> "Snapshot":
         with progress_line(sys.stderr, enabled=quiet == 0) as progress:
             return take_snapshot(
                 root=root,
-                timeout=seconds(timeout, target.deep),
+                timeout=seconds(timeout, target.deep or target.live),
                 deep=target.deep,
+                live=target.live,
                 # The next command may ask for other checks.
                 sections=selection.sections | {"host"} if age is None else None,
                 options=options,
@@ -291,6 +304,7 @@ def _target(
     ports: Sequence[int],
     deep: bool,
     use_busy: bool,
+    live: bool = False,
 ) -> "Target":
     from gpudoctor.checking.target import Target, parse_engine
 
@@ -309,6 +323,7 @@ def _target(
         ports=tuple(ports),
         deep=deep,
         use_busy=use_busy,
+        live=live,
     )
 
 

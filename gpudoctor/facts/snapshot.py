@@ -21,6 +21,7 @@ from gpudoctor.facts.engines import Engines
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Clock, Host, Limits, Locale, Memory, Services
 from gpudoctor.facts.kernel_log import KernelLog
+from gpudoctor.facts.live import Live
 from gpudoctor.facts.network import FabricPorts, Processes
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.python_envs import PythonEnvs
@@ -35,6 +36,7 @@ SCHEMA: Literal["gpudoctor.snapshot/1"] = "gpudoctor.snapshot/1"
 MAX_FILE_BYTES = 32 * 1024 * 1024
 _NO_PLAIN_TEXT = re.compile(r"[^\x00-\x7e]")
 _NOT_ASKED = Unavailable("only read with --deep", "not-asked")
+_NOT_TRIED = Unavailable("only tried with --live", "not-asked")
 _NO_COMPOSE = Unavailable("no Compose file was named", "not-asked")
 _NO_SERVING = Unavailable("engines at work are only asked by gpudoctor serving", "not-asked")
 _NO_LOG = Unavailable("logs are read by gpudoctor diagnose", "not-asked")
@@ -86,6 +88,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     container_toolkit: ContainerToolkit | Unavailable = NOT_RECORDED
     compose: Compose | Unavailable = _NO_COMPOSE
     cuda: Cuda | Unavailable = _NOT_ASKED
+    live: Live | Unavailable = _NOT_TRIED
     serving: Serving | Unavailable = _NO_SERVING
     signatures: Signatures | Unavailable = _NO_LOG
 

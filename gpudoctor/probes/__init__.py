@@ -33,6 +33,7 @@ PROBES: tuple[ProbeSpec, ...] = (
     ProbeSpec(name="python envs", modules=("python_envs",), sections=("python_envs",), patience=5),
     ProbeSpec(name="engines", modules=("engine_binaries",), sections=("engines",), patience=5),
     ProbeSpec(name="cuda", modules=("cuda",), sections=("cuda",), patience=60, deep=True),
+    ProbeSpec(name="live", modules=("live",), sections=("live",), patience=60, live=True),
 )
 #: Not among the probes of a check: who asks for a check expects no requests to his services.
 SERVING = ProbeSpec(name="serving", modules=("serving",), sections=("serving",), patience=8)

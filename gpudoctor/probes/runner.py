@@ -32,6 +32,7 @@ class ProbeSpec(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         patience: Seconds of silence after which the item in progress is given up.
         deep: Only with ``--deep``.
+        live: Only with ``--live``.
         options: For its modules, beside those of the whole run.
     """
 
@@ -40,6 +41,7 @@ class ProbeSpec(msgspec.Struct, frozen=True, kw_only=True):
     sections: tuple[str, ...]
     patience: float = 10.0
     deep: bool = False
+    live: bool = False
     options: dict[str, Any] = {}
 
 

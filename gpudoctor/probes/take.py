@@ -18,6 +18,7 @@ def take_snapshot(
     root: str = "/",
     timeout: float = 45.0,
     deep: bool = False,
+    live: bool = False,
     sections: Collection[str] | None = None,
     options: Mapping[str, Any] | None = None,
     progress: Callable[[Sequence[str]], None] | None = None,
@@ -28,6 +29,7 @@ def take_snapshot(
         root: Prefix of every file read.
         timeout: Seconds for the whole.
         deep: Run the probes that use the GPU, too.
+        live: Run the probe that starts containers, too.
         sections: Read only these (and whatever shares their child); None reads all.
         options: For the probes that know them.
         progress: Called now and then with the names of the probes still running.
@@ -35,14 +37,16 @@ def take_snapshot(
     specs = [
         spec
         for spec in PROBES
-        if (deep or not spec.deep) and (sections is None or set(spec.sections) & set(sections))
+        if (deep or not spec.deep)
+        and (live or not spec.live)
+        and (sections is None or set(spec.sections) & set(sections))
     ]
     started = time.monotonic()
     answers: list[ProbeAnswer] = []
     # What uses the GPUs comes last: it would show up in the others' temperatures, clocks and process lists.
-    for deeply in (False, True):
+    for turn in ((False, False), (True, False), (False, True)):
         left = max(1.0, timeout - (time.monotonic() - started))
-        now = [spec for spec in specs if spec.deep == deeply]
+        now = [spec for spec in specs if (spec.deep, spec.live) == turn]
         answers += run_probes(now, root=root, timeout=left, options=options, progress=progress) if now else []
     facts: dict[str, Any] = {}
     for answer in answers:
