@@ -66,7 +66,12 @@ def _outside(service: Service) -> Iterator[Finding]:
         yield at(place, failed(
             service.subject, "NVIDIA_VISIBLE_DEVICES is {chosen}: NVIDIA's runtime hands over no GPU",
             chosen=chosen or "empty", evidence=seen, fix=step("Write the GPUs' numbers, or all.")))
-    elif by_runtime and chosen is None and not others and image_sets_all(service) is None:
+    elif by_runtime and variable is None and not others and image_sets_all(service) is False:
+        yield at(place, failed(
+            service.subject, "runtime: nvidia hands over no GPU while NVIDIA_VISIBLE_DEVICES is not set, and {image} "
+            "does not set it", image=service.image, evidence=saw("image", service.image, place.file),
+            fix=step("Set it in the service: NVIDIA_VISIBLE_DEVICES: all, or use a device request.")))
+    elif by_runtime and variable is None and not others and image_sets_all(service) is None:
         yield at(place, unknown(
             service.subject, "runtime: nvidia hands over GPUs only where NVIDIA_VISIBLE_DEVICES is set, and nothing "
             "here tells whether the image sets it", evidence=saw("image", service.image, place.file),

@@ -44,7 +44,8 @@ def shm_too_small(compose: Compose, gpus: Gpus | Unavailable, policy: Policy) ->
 
 def _judge(service: Service, size: int, least: int) -> Finding:
     shm = service.shm_size_bytes
-    seen = (saw("ipc", service.ipc or "private", service.place.file), saw("shm_size bytes", shm or _DEFAULT, service.place.file))
+    seen = (saw("ipc", service.ipc or "private", service.place.file),
+            saw("shm_size bytes", shm or _DEFAULT, service.place.file))
     mounted = any(each.target == "/dev/shm" for each in service.volumes)
     if (service.ipc or "").startswith(("host", "container:", "service:")) or mounted:
         return passed(service.subject, "shares memory beyond its own", evidence=seen)

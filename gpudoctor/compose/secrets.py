@@ -28,6 +28,11 @@ def is_secret(name: str, value: str | None) -> bool:
     return (named and value.strip().lower() not in _PLACEHOLDERS) or _VALUE.search(value) is not None
 
 
+def has_password(value: str | None) -> bool:
+    """Tell whether an address in the value carries a password."""
+    return value is not None and _URL_USER.search(value) is not None
+
+
 def shown(name: str, value: str | None) -> str | None:
     """Return a value as it may be kept: secrets and passwords in addresses read ``***``."""
     if value is None or is_secret(name, value):

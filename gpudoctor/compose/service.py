@@ -8,7 +8,7 @@ from typing import NamedTuple
 from gpudoctor.compose.canonical import expect
 from gpudoctor.compose.dotenv import read_variables
 from gpudoctor.compose.gpu_requests import requests_of
-from gpudoctor.compose.secrets import is_secret, shown, shown_words
+from gpudoctor.compose.secrets import has_password, is_secret, shown, shown_words
 from gpudoctor.compose.tree import ComposeError, Node, text_of
 from gpudoctor.facts.compose import InlineSecret, Place, Port, Service, Variable, Volume
 
@@ -157,7 +157,8 @@ def _variables(keys: dict[str, Node], outside: Outside) -> tuple[dict[str, Varia
             found[name] = _variable(name, value, node.place)
             written = node.written or ""
             # What comes from a variable ($$ is a dollar sign) is not in the file.
-            if node.value is not None and found[name].secret and "$" not in written.replace("$$", ""):
+            hidden = found[name].secret or has_password(value)
+            if node.value is not None and hidden and "$" not in written.replace("$$", ""):
                 secrets.append(InlineSecret(name=name, where="environment", place=node.place))
     return found, secrets
 

@@ -17,6 +17,8 @@ from gpudoctor.fit.model import Unusable
 #: Images whose maker sets NVIDIA_VISIBLE_DEVICES=all, as NVIDIA's CUDA images do.
 _SET_ALL = ("vllm/vllm-openai", "ollama/ollama", "lmsysorg/sglang", "text-generation-inference", "nvidia/cuda",
             "nvcr.io/", "ggml-org/llama.cpp", "ggerganov/llama.cpp", "pytorch/pytorch")
+#: Docker's official images of systems and languages: none sets it.
+_PLAIN = re.compile(r"(?:docker\.io/)?(?:library/)?(?:python|debian|ubuntu|alpine|busybox|node)(?:[:@]|$)")
 _AMD_IMAGE = re.compile(r"rocm")
 _CPU_IMAGE = re.compile(r"(?:^|[-/:_.])(?:cpu|openvino|xpu|vulkan|intel|musa|cann|tpu|hpu|gaudi|neuron)(?:$|[-:_.0-9])")
 #: Engines that compute on the processor, slowly, when they find no GPU.
@@ -66,6 +68,8 @@ def value(service: Service, name: str) -> str | None:
 def image_sets_all(service: Service) -> bool | None:
     """Tell whether the image itself asks NVIDIA's runtime for all GPUs; None when the image is not known."""
     image = service.image or ""
+    if _PLAIN.match(image):
+        return False
     return True if any(part in image for part in _SET_ALL) else None
 
 
