@@ -68,9 +68,11 @@ def fix(
         _require_services(service or [], before)
         judge = _Judge(file, wishes, policy, machine_facts(hardware, snapshot, driver, int(json)))
         gpus = judge.machine.gpus
+        names = [gpu.name for gpu in gpus.gpus] if isinstance(gpus, Gpus) else None
         limits = Limits(
-            file, ids, frozenset(service or []), len(gpus.gpus) if isinstance(gpus, Gpus) else None, _old(judge.machine)
-        )
+            file, ids, frozenset(service or []), host_gpus=len(names) if names is not None else None,
+            mixed=len(set(names or ())) > 1, compose_v1=_has_only_v1(judge.machine),
+        )  # fmt: skip
         planned = plan(text, judge, limits)
         _require_others_same(before, judge.project(planned.text), planned)
         if apply and planned.text != text:
@@ -116,7 +118,7 @@ class _Judge:
         return Judged(project, judge(results, policy=self._policy, gatekeepers={}).results)
 
 
-def _old(machine: "Snapshot") -> bool:
+def _has_only_v1(machine: "Snapshot") -> bool:
     """Tell whether the machine has Compose v1 and no newer one."""
     from gpudoctor.facts.docker import Docker
 

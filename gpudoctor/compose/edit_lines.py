@@ -77,7 +77,8 @@ def delete_pair(text: str, root: Spot, holder: Spot, index: int) -> str:
         return _delete_flow(text, root, [pair[0] for pair in holder.pairs], key.start, end)
     first, stop = _line_start(text, key.start), _line_end(text, end)
     before = text[first : key.start]
-    kept = _comments(text, root, key.start, stop)
+    # Behind a dash, a comment goes where the dash is.
+    kept = _comments(text, root, first + len(before) - len(before.lstrip(" ")), stop)
     if len(holder.pairs) == 1:
         opening = _opening(text, root, holder)
         if before.strip(" "):
@@ -87,11 +88,12 @@ def delete_pair(text: str, root: Spot, holder: Spot, index: int) -> str:
         return text[:first] + kept + text[stop:]
     if index or before.strip(" -"):
         raise Refused(f"line {_line(text, key.start)} holds more than one thing")
-    # The first key behind a dash: the next one moves up, unless a comment stands between them.
+    # The first key behind a dash: the next one moves up, and comments between them to the line before.
     following = holder.pairs[1][0].start
-    if not kept and not text[stop:following].strip():
-        return text[: key.start] + text[following:]
-    return text[: key.start].rstrip(" ") + manner_of(text, root).newline + kept + text[stop:]
+    if not text[stop:following].strip():
+        return text[:first] + kept + before + text[following:]
+    line = _line_start(text, following)
+    return text[:first] + kept + text[stop:line] + before + text[following:]
 
 
 def delete_item(text: str, root: Spot, holder: Spot, index: int) -> str:

@@ -19,6 +19,7 @@ class Ask(NamedTuple):
         amd: Whether its image is made for AMD's GPUs.
         engine_gpus: How many GPUs its engine uses, None for all that it gets.
         host_gpus: How many GPUs the machine has; None when that is not known.
+        mixed: Whether the machine's GPUs are of different kinds, which CUDA counts in another order.
         compose_v1: Whether the machine has Compose v1 only.
         variable: One that no engine reads.
         instead: The variable that takes the same value; empty when there is none.
@@ -30,6 +31,7 @@ class Ask(NamedTuple):
     amd: bool = False
     engine_gpus: int | None = None
     host_gpus: int | None = None
+    mixed: bool = False
     compose_v1: bool = False
     variable: str = ""
     instead: str = ""

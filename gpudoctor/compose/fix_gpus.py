@@ -32,7 +32,7 @@ def scope_gpus(edit: Edit, ask: Ask) -> str:
         raise Refused("gpus asks for certain GPUs already; CUDA_VISIBLE_DEVICES counts within them")
     if runtime is None and asked is None:
         raise Refused(f"service {ask.service} asks for no GPU")
-    wanted = _wanted(variables(edit, ask))
+    wanted = _wanted(variables(edit, ask), ask.mixed)
     _reserve(edit, ask, wanted, after="runtime" if runtime else "gpus")
     for key in ("runtime", "gpus"):
         if key in edit.get(ask.path):
@@ -49,7 +49,7 @@ def request_gpus(edit: Edit, ask: Ask) -> str:
     if ask.amd:
         return _request_amd(edit, ask)
     found = variables(edit, ask)
-    wanted: Any = _wanted(found)
+    wanted: Any = _wanted(found, ask.mixed)
     if wanted == _ALL:
         wanted = ask.engine_gpus or _ALL
         if others := _others(edit, ask):
@@ -111,17 +111,20 @@ def renumber_gpus(edit: Edit, ask: Ask) -> str:
     return f"name the machine's GPUs, {', '.join(str(n) for n in range(len(ids)))}, in place of {', '.join(ids)}"
 
 
-def _wanted(found: dict[str, str | None]) -> Any:
+def _wanted(found: dict[str, str | None], mixed: bool) -> Any:
     """Return the ids that the variables choose, or ``all``: CUDA's choice counts within NVIDIA's."""
     given = _ids(found, _NVIDIA)
     chosen = _ids(found, _CUDA)
     if chosen is None or chosen == _ALL:
         return given or _ALL
+    numbers = all(each.isdigit() for each in chosen)
+    if mixed and numbers and found.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
+        raise Refused(f"the GPUs differ, and CUDA counts the fastest first: which are {_CUDA}={','.join(chosen)}?")
     if given in (None, _ALL):
         return chosen
     if chosen == given:
         return given
-    if all(each.isdigit() and int(each) < len(given) for each in chosen):
+    if numbers and all(int(each) < len(given) for each in chosen):
         return [given[int(each)] for each in chosen]
     raise Refused(f"{_NVIDIA} hands over {', '.join(given)}, and {_CUDA}={','.join(chosen)} names others")
 
@@ -163,7 +166,7 @@ def _drop_variables(edit: Edit, ask: Ask) -> str:
     found = variables(edit, ask)
     ids = [literal(text_of(each), "device_ids") for each in entry.get("device_ids") or ()]
     if not ids and entry.get("count") in (None, -1, _ALL):
-        wanted = _wanted(found)
+        wanted = _wanted(found, ask.mixed)
         if isinstance(wanted, list):
             edit.put((*path, "device_ids"), wanted, after="count" if "count" in entry else "driver")
             if "count" in entry:

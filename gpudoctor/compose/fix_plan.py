@@ -31,12 +31,13 @@ class Judged(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What may be mended: ids and services as asked (empty: all that is safe), and the GPUs of the machine."""
+    """What may be mended: ids and services as asked (empty: all that is safe), and the machine as `Ask` wants it."""
 
     file: str
     ids: frozenset[str] = frozenset()
     services: frozenset[str] = frozenset()
     host_gpus: int | None = None
+    mixed: bool = False
     compose_v1: bool = False
 
 
@@ -144,6 +145,7 @@ def _wish(result: Result, limits: Limits, project: ComposeProject) -> Wish:
         amd=service is not None and vendor(service) == "amd",
         engine_gpus=group_size(question) if question and question.settings.engine in _ENGINES_THAT_COUNT else None,
         host_gpus=limits.host_gpus,
+        mixed=limits.mixed,
         compose_v1=limits.compose_v1,
         variable=str(known.get("name", "")) if result.id == "compose.ignored-variable" else "",
         instead=successor[1] if successor else "",
