@@ -22,6 +22,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serving": ("gpudoctor.cli.serving", "Say whether the engines that run here do what their owner thinks."),
     "compat": ("gpudoctor.cli.compat", "Say whether a release runs here, which one would, and how to install it."),
     "compose": ("gpudoctor.cli.compose", "Judge Compose files before they start: lint shows, fix mends."),
+    "report": ("gpudoctor.cli.report", "Merge the reports of many nodes, or compare two."),
+    "profile": ("gpudoctor.cli.profile", "Keep the golden node, to which others are compared."),
     "matrices": ("gpudoctor.cli.matrices", "Show what the tables of versions know, their age and their sources."),
     "explain": ("gpudoctor.cli.explain", "Print the manual of a check, or of the exit codes."),
     "list": ("gpudoctor.cli.list_checks", "List every check with what it says is wrong."),
@@ -162,7 +164,7 @@ def _version() -> int:
 def lazy_group(commands: dict[str, tuple[str, str]]) -> Any:
     """Return a class of group whose commands are imported when they are called, and listed without that.
 
-    A module is a command by its function of that name (or called ``command``), or a group of its own by ``group()``.
+    A module is a command by its function of that name (or called ``command``), or a group by its own ``COMMANDS``.
     """
     import typer
     from typer.core import TyperGroup
@@ -176,8 +178,8 @@ def lazy_group(commands: dict[str, tuple[str, str]]) -> Any:
                 return None
             module_name, about = commands[cmd_name]
             module = importlib.import_module(module_name)
-            if hasattr(module, "group"):
-                return module.group()
+            if hasattr(module, "COMMANDS"):
+                return _subgroup(cmd_name, module.COMMANDS, about)
             function = getattr(module, cmd_name, None) or module.command
             app = typer.Typer(add_completion=False, rich_markup_mode=None)
             settings = {"help_option_names": ["-h", "--help"]}
@@ -189,6 +191,22 @@ def lazy_group(commands: dict[str, tuple[str, str]]) -> Any:
                 formatter.write_dl([(name, about) for name, (_, about) in commands.items()])
 
     return LazyGroup
+
+
+def _subgroup(name: str, commands: dict[str, tuple[str, str]], about: str) -> Any:
+    import typer
+
+    settings = {"help_option_names": ["-h", "--help"]}
+    app = typer.Typer(
+        name=name, cls=lazy_group(commands), add_completion=False, rich_markup_mode=None, help=about,
+        context_settings=settings,
+    )  # fmt: skip
+    app.callback()(_no_options)
+    return typer.main.get_command(app)
+
+
+def _no_options() -> None:
+    """Take the options of a group itself (none but --help)."""
 
 
 def _group() -> Any:

@@ -1,7 +1,7 @@
 """Where reports go: standard output, and files written whole or not at all."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,24 +19,26 @@ class Output(msgspec.Struct, frozen=True):
     path: Path | None
 
 
-def parse_outputs(format_name: str, json: bool, files: Sequence[str]) -> tuple[Output, ...]:
+def parse_outputs(
+    format_name: str, json: bool, files: Sequence[str], known: Collection[str] = tuple(FORMATS)
+) -> tuple[Output, ...]:
     """Read ``--format``, ``--json`` and ``-o [FORMAT=]FILE``. A file without a format gets the main one's."""
     main = "json" if json else format_name
-    outputs = [Output(_known(main, "--format"), None)]
+    outputs = [Output(_known(main, "--format", known), None)]
     for text in files:
         name, equals, path = text.partition("=")
-        chosen, target = (name, path) if equals and name in FORMATS else (main, text)
-        if equals and name not in FORMATS and name.isalpha() and "/" not in name:
-            _known(name, "--output")
+        chosen, target = (name, path) if equals and name in known else (main, text)
+        if equals and name not in known and name.isalpha() and "/" not in name:
+            _known(name, "--output", known)
         if not target:
             raise Failure(f"{text!r} names no file", "--output", "for example -o json=report.json")
         outputs.append(Output(chosen, Path(target)))
     return tuple(outputs)
 
 
-def _known(name: str, flag: str) -> str:
-    if name not in FORMATS:
-        raise Failure(f"unknown format {name!r}", flag, f"formats are {', '.join(FORMATS)}")
+def _known(name: str, flag: str, known: Collection[str]) -> str:
+    if name not in known:
+        raise Failure(f"unknown format {name!r}", flag, f"formats are {', '.join(known)}")
     return name
 
 
@@ -44,19 +46,30 @@ def write_outputs(
     outputs: Sequence[Output], report: Report, facts: Snapshot, *, color: str, verbose: int, quiet: int
 ) -> None:
     """Write every report; a file that cannot be written is a Failure, and standard output comes last."""
-    for output in reversed(outputs):
-        to_file = output.path is not None
-        if not to_file and quiet > 1 and output.format == "console":
-            continue
-        if output.format != "console":
-            text = renderer(output.format)(report, facts)
-        else:
-            from gpudoctor.reports.console import Look, render
 
-            # -q spares the screen; who asks for a file wants the report.
-            spared = 0 if to_file else quiet
-            look = Look.of(sys.stdout, color="never" if to_file else color, verbose=verbose, quiet=spared)
-            text = render(report, facts, look)
+    def render(name: str, to_file: bool) -> str:
+        if name != "console":
+            return renderer(name)(report, facts)
+        from gpudoctor.reports.console import Look, render
+
+        # -q spares the screen; who asks for a file wants the report.
+        spared = 0 if to_file else quiet
+        look = Look.of(sys.stdout, color="never" if to_file else color, verbose=verbose, quiet=spared)
+        return render(report, facts, look)
+
+    write_text(outputs, render, quiet=quiet)
+
+
+def write_text(outputs: Sequence[Output], render: Callable[[str, bool], str], *, quiet: int) -> None:
+    """Write what ``render(format, to_file)`` returns for every output, standard output last.
+
+    Raises:
+        Failure: A file cannot be written; it is as it was before.
+    """
+    for output in reversed(outputs):
+        if output.path is None and quiet > 1 and output.format == "console":
+            continue
+        text = render(output.format, output.path is not None)
         if output.path is None:
             say(text)
             continue

@@ -13,12 +13,14 @@ SCHEMAS = {
     "snapshot": ("gpudoctor.facts.snapshot", "Snapshot"),
     "error": ("gpudoctor.reports.json_report", "ErrorDocument"),
     "fit": ("gpudoctor.reports.fit_schema", "Fit"),
+    "fleet": ("gpudoctor.fleet.merge", "Fleet"),
+    "diff": ("gpudoctor.fleet.diff", "Diff"),
     "compose-fix": ("gpudoctor.reports.fix_schema", "ComposeFix"),
 }
 
 
 def schema(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="report, snapshot or error.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="report, snapshot, fit, fleet, ...")],
     json: Annotated[bool, typer.Option("--json", help="The only form there is.")] = False,
 ) -> int:
     """Print the JSON Schema (2020-12) of a document that gpudoctor reads or writes."""

@@ -19,7 +19,7 @@ from gpudoctor.reports.report import Report, ReportResult
 from gpudoctor.reports.words import duration, evidence_value, harmless, short, size
 
 _WORDS = {"fail": "FAIL", "warn": "WARN", "unknown": "UNKNOWN", "info": "INFO", "skip": "SKIP", "pass": "PASS"}
-_STYLES = {"fail": "bold red", "warn": "yellow", "unknown": "magenta", "info": "cyan", "skip": "dim", "pass": "green"}
+STYLES = {"fail": "bold red", "warn": "yellow", "unknown": "magenta", "info": "cyan", "skip": "dim", "pass": "green"}
 _READY = {
     "pass": "Ready{what}.",
     "warn": "Ready{what}, with warnings.",
@@ -62,6 +62,14 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
         return Look(width=max(width, 40), color=wanted, verbose=verbose, quiet=quiet)
 
 
+    def console(self, out: TextIO) -> Console:
+        """Return a console that writes plain text, or text with colours, and takes nothing for markup."""
+        return Console(
+            file=out, width=self.width, color_system="standard" if self.color else None, force_terminal=self.color,
+            no_color=not self.color, highlight=False, markup=False, emoji=False, legacy_windows=False,
+        )  # fmt: skip
+
+
 class Block(msgspec.Struct):
     """Results of one check that say the same about several subjects."""
 
@@ -81,10 +89,7 @@ class Block(msgspec.Struct):
 def render(report: Report, facts: Snapshot, look: Look) -> str:
     """Return the whole report as text that ends with a newline."""
     out = StringIO()
-    console = Console(
-        file=out, width=look.width, color_system="standard" if look.color else None, force_terminal=look.color,
-        no_color=not look.color, highlight=False, markup=False, emoji=False, legacy_windows=False,
-    )
+    console = look.console(out)
     if not look.quiet:
         _header(console, header(facts, report))
         console.print()
@@ -183,7 +188,7 @@ def _row(console: Console, label: str, text: str, style: str = "", indent: int =
 def _block(console: Console, block: Block, results: Sequence[ReportResult], look: Look) -> None:
     first = block.first
     head = Text()
-    head.append(f"{_WORDS[first.status]:<8}", style=_STYLES[first.status])
+    head.append(f"{_WORDS[first.status]:<8}", style=STYLES[first.status])
     head.append(first.id, style="bold")
     head.append(f"  {block.subjects}" if block.subjects != "host" else "")
     _print(console, head)
@@ -263,7 +268,7 @@ def _areas(console: Console, report: Report) -> None:
             continue
         words = [f"{counts[s]} {s}" for s in (*reversed(STATUSES), "accepted") if counts.get(s)]
         worst = next((s for s in STATUSES if counts.get(s)), "pass")
-        style = _STYLES[worst] if worst in ("fail", "warn", "unknown") else ""
+        style = STYLES[worst] if worst in ("fail", "warn", "unknown") else ""
         grid.add_row(Text(f"  {area}"), Text("   ".join(words), style=style))
     if idle:
         grid.add_row(Text("  others"), Text(f"{sum(idle.values())} skip: {', '.join(sorted(idle))}"))

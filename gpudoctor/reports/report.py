@@ -8,8 +8,10 @@ from gpudoctor import __version__
 from gpudoctor.checking.finding import Acceptance, Location, Result, Status, Value
 from gpudoctor.checking.target import Stage
 from gpudoctor.checking.verdict import FailOn, Judgement, Verdict
+from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.matrices.table import date_in_use
 from gpudoctor.reports import words
+from gpudoctor.reports.machine import machine
 
 SCHEMA: Literal["gpudoctor.report/1"] = "gpudoctor.report/1"
 
@@ -71,13 +73,17 @@ class ReportRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole report. ``results`` has root causes before their symptoms, then the worst first."""
+    """A whole report. ``results`` has root causes before their symptoms, then the worst first.
+
+    ``machine`` is what equal nodes have in common, for comparisons; empty where nothing was read.
+    """
 
     schema: Literal["gpudoctor.report/1"] = SCHEMA
     tool: ReportTool
     run: ReportRun
     verdict: Verdict
     summary: dict[str, int]
+    machine: dict[str, str] = {}
     results: tuple[ReportResult, ...]
 
 
@@ -105,7 +111,7 @@ def show(result: Result) -> ReportResult:
 
 def make_report(
     judgement: Judgement, *, started: str, duration_s: float, host: str, stage: Stage = "pre-launch",
-    fail_on: FailOn = "fail",
+    fail_on: FailOn = "fail", facts: Snapshot | None = None,
 ) -> Report:
     """Make the report of a judgement.
 
@@ -116,6 +122,7 @@ def make_report(
         host: Name of the machine judged.
         stage: What the machine was judged for.
         fail_on: The least status that blocks.
+        facts: What was judged, for ``machine``.
     """
     return Report(
         tool=ReportTool(__version__, date_in_use()),
@@ -129,5 +136,6 @@ def make_report(
         ),
         verdict=judgement.verdict,
         summary=judgement.summary,
+        machine={} if facts is None else machine(facts),
         results=tuple(show(result) for result in judgement.results),
     )

@@ -1,0 +1,14 @@
+"""A rack as one page."""
+
+from gpudoctor.fleet.hosts import fold
+from gpudoctor.fleet.merge import Fleet
+from gpudoctor.reports.fleet_console import WORDS
+from gpudoctor.reports.html import environment
+
+
+def render(fleet: Fleet) -> str:
+    """Return the fleet's report as one self-contained page."""
+    templates = environment()
+    templates.filters["fold"] = fold
+    template = templates.get_template("fleet.html.j2")
+    return template.render(fleet=fleet, title="gpudoctor: nodes", words=WORDS)
