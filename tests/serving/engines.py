@@ -25,7 +25,8 @@ OLLAMA: Answers = {
         "details": {"family": "gptoss", "parameter_size": "116.8B", "quantization_level": "MXFP4"},
         "expires_at": "2318-10-01T00:00:00Z", "context_length": 8192,
     }]},
-    "/api/tags": {"models": [{"name": "gpt-oss:120b", "size": 65369818941}, {"name": "gpt-oss:20b", "size": 13793441244}]},
+    "/api/tags": {"models": [{"name": "gpt-oss:120b", "size": 65369818941},
+                             {"name": "gpt-oss:20b", "size": 13793441244}]},
     "/api/show": {"model_info": {"general.architecture": "gptoss", "gptoss.block_count": 36,
                                  "gptoss.context_length": 131072}},
 }  # fmt: skip
