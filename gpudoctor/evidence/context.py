@@ -21,6 +21,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "has-torch": ("torch",),
     "no-gpu-answers": ("no devices were found", "rminitadapter", "couldn't communicate with the nvidia driver"),
     "gpus-listed": ("(uuid: gpu-", "| processes:", "persistence-m", "attached gpus"),
+    "xid-logged": ("nvrm: xid",),
     "uvm-file": ("/dev/nvidia-uvm\n",),
     "compat-library": ("/compat/libcuda", "/compat/lib.real"),
     "toolkit-absent": ("nvidia-ctk: command not found", "nvidia-ctk: not found"),

@@ -9,12 +9,14 @@ from typing import BinaryIO
 import msgspec
 
 from gpudoctor.evidence import context as contexts
+from gpudoctor.evidence import json_documents
 from gpudoctor.evidence.assemble import sections
 from gpudoctor.evidence.blocks import Blocks
 from gpudoctor.evidence.kernel_log import KernelLogReader
 from gpudoctor.evidence.kinds import KINDS
+from gpudoctor.evidence.log_kinds import LOGS
 from gpudoctor.evidence.merge import joined, pasted
-from gpudoctor.evidence.signatures import Hit, Sieve, SignatureScanner, established, words_of
+from gpudoctor.evidence.signatures import Fresh, Hit, Sieve, SignatureScanner, established, lines_with
 from gpudoctor.evidence.source import BadInput, Chunk, chunks
 from gpudoctor.evidence.statements import Statements
 from gpudoctor.facts.base import Section, Unavailable
@@ -33,6 +35,7 @@ _KERNEL = (
     "nvrm", "xid", "oom-kill", "killed process", "amdgpu", "pcie bus error", "aer:", "kernel:", "nvidia-nvlink",
     "rminitadapter", "io_page_fault",
 )  # fmt: skip
+_KERNEL_WORD = re.compile(b"|".join(re.escape(word.encode()) for word in _KERNEL), re.IGNORECASE)
 _MAX_LINE = 1000
 #: A message of the driver goes on over so many lines.
 _JOINED_LINES = 4
@@ -52,10 +55,15 @@ class Paste:
         self._kernel_seen: str | None = None
         self._context: set[str] = set()
         self._base: Snapshot | None = None
-        self._about = _sieve([(word, name) for name, words in contexts.WORDS.items() for word in words])
-        self._names = list(contexts.WORDS)
-        self._structure = Sieve({word.encode(): [0] for word in STRUCTURE})
-        self._kernel_words = Sieve({word.encode(): [0] for word in _KERNEL})
+        self._names = (*contexts.WORDS, *LOGS)
+        about = [*contexts.WORDS.values(), *LOGS.values()]
+        self._about = Sieve((word, number) for number, words in enumerate(about) for word in words)
+        self._about_words = [tuple(word.encode() for word in words) for words in about]
+        self._structure = Sieve((word, 0) for word in STRUCTURE)
+        self._kernel_words = Sieve((word, 0) for word in _KERNEL)
+        #: Shapes of lines of the kernel: of those every single one counts.
+        self._kernel_shapes: set[bytes] = set()
+        self._logs: dict[str, int] = {}
 
     def read(self, path: str) -> None:
         """Read a file, or standard input for ``-``. What is wrong with it becomes a piece with a problem."""
@@ -74,25 +82,39 @@ class Paste:
 
     def feed(self, file: BinaryIO, name: str) -> None:
         """Read an open file to its end."""
-        taken = 0
+        taken = lines = 0
+        self._begin()
         try:
             for chunk in chunks(file):
                 if taken == 0 and chunk.data[:1] in _JSON_START and self._own_document(chunk, file, name):
                     return
                 self._take(chunk, name, taken)
                 taken += len(chunk.data)
+                lines = chunk.line + chunk.data.count(b"\n") - 1
         except BadInput as error:
             self.problem(name, str(error))
         self._blocks.end(name)
         if taken:
             self.pieces.append(Piece(file=name, kind="text"))
+        self.pieces += [Piece(file=name, kind=kind, line=line, lines=lines) for kind, line in self._logs.items()]
+
+    def _begin(self) -> None:
+        """Forget which lines were seen: another file begins."""
+        self._scanner.forget()
+        self._kernel_shapes.clear()
+        self._logs = {}
 
     def _own_document(self, chunk: Chunk, file: BinaryIO, name: str) -> bool:
-        """Take a snapshot of gpudoctor itself; False when this is something else."""
-        if b'"gpudoctor.snapshot/' not in chunk.data[:4096]:
+        """Take a snapshot or report of gpudoctor itself as a whole; False when this is something else."""
+        report = b'"gpudoctor.report/' in chunk.data[:4096]
+        if not report and b'"gpudoctor.snapshot/' not in chunk.data[:4096]:
             return False
         file.seek(0) if file.seekable() else None
         data = file.read(MAX_FILE_BYTES + 1) if file.seekable() else chunk.data
+        if report:
+            self._blocks.whole(json_documents.KIND, data.decode("utf-8", "replace").strip(), name)
+            self.pieces.append(Piece(file=name, kind="text"))
+            return True
         try:
             self._base = decode(data, name)
         except SnapshotError as error:
@@ -102,16 +124,16 @@ class Paste:
         return True
 
     def _take(self, chunk: Chunk, name: str, taken: int) -> None:
-        lower, words = chunk.data.lower(), words_of(chunk.data)
-        self._scanner.feed(chunk, lower, words, name)
-        for _, owners in self._about.search(lower, words):
-            self._context.update(self._names[owner] for owner in owners)
-        kernel = [word for word, _ in self._kernel_words.search(lower, words)]
-        structure = taken < _HEAD_BYTES or self._blocks.open or any(self._structure.search(lower, words))
+        fresh = self._scanner.feed(chunk, name)
+        self._learn(fresh, chunk)
+        for word, _ in self._kernel_words.search(fresh.text, fresh.words):
+            self._kernel_shapes.update(lines_with(fresh.text, word))
+        kernel = not self._kernel_shapes.isdisjoint(fresh.counts)
+        told_more = any(self._structure.search(fresh.text, fresh.words))
         if kernel:
             self._kernel_seen = self._kernel_seen or name
-            self._kernel_lines(chunk.data, lower, kernel)
-        if not structure:
+            self._kernel_lines(chunk.data)
+        if not (taken < _HEAD_BYTES or self._blocks.open or told_more):
             return
         for number, raw in enumerate(chunk.data.split(b"\n"), chunk.line):
             line = raw.decode("utf-8", "replace")
@@ -121,18 +143,31 @@ class Paste:
             if kernel and value is not None and _NOTE_OF_KERNEL.search(value):
                 self._kernel.feed(value)
 
-    def _kernel_lines(self, data: bytes, lower: bytes, words: list[bytes]) -> None:
-        """Feed the lines that hold one of the words, each with what may go on with it."""
-        pattern = re.compile(b"|".join(map(re.escape, words)))
-        done = 0
-        for found in pattern.finditer(lower):
-            if found.start() < done:
-                continue
-            start = max(done, lower.rfind(b"\n", 0, found.start()) + 1)
-            done = start
-            for _ in range(_JOINED_LINES):
-                done = lower.find(b"\n", done) + 1 or len(lower)
-            for raw in data[start:done].split(b"\n"):
+    def _learn(self, fresh: Fresh, chunk: Chunk) -> None:
+        """Learn what the paste is about, and whose log it is."""
+        lower = None
+        for _, owners in self._about.search(fresh.text, fresh.words):
+            for owner in owners:
+                name = self._names[owner]
+                if name in self._context or name in self._logs:
+                    continue
+                lower = chunk.data.lower() if lower is None else lower
+                if not any(word in lower for word in self._about_words[owner]):
+                    continue
+                if name in LOGS:
+                    self._logs[name] = chunk.line
+                else:
+                    self._context.add(name)
+
+    def _kernel_lines(self, data: bytes) -> None:
+        """Feed the lines that hold a word of the kernel, each with what may go on with it."""
+        lines = data.split(b"\n")
+        left = 0
+        for raw in lines:
+            if _KERNEL_WORD.search(raw):
+                left = _JOINED_LINES
+            if left:
+                left -= 1
                 self._kernel.feed(raw[:_MAX_LINE].decode("utf-8", "replace"))
 
     def problem(self, name: str, text: str) -> None:
@@ -171,6 +206,7 @@ class Paste:
             matches=tuple(_match(hit) for hit in hits),
             stated=dict(sorted(self._stated.told.items())),
             context=tuple(sorted(context)),
+            diagnostics=tuple(each for reading in self._blocks.readings for each in reading.diagnostics)[:4096],
             reported=tuple(each for reading in self._blocks.readings for each in reading.reported)[:4096],
         )
         recorded = self._base.recorded if self._base is not None else None
@@ -184,11 +220,6 @@ class Paste:
         yield from self._blocks.pieces
         for kind, line in self._stated.kinds.items():
             yield Piece(file="paste", kind=kind, line=line)
-
-
-def _sieve(pairs: list[tuple[str, str]]) -> Sieve:
-    names = list(contexts.WORDS)
-    return Sieve({word.encode(): [names.index(name)] for word, name in pairs})
 
 
 def _match(hit: Hit) -> LogMatch:

@@ -15,13 +15,15 @@ PASTED_ENVIRONMENT = "env:the paste"
 class Piece(Item, frozen=True, kw_only=True):
     """One recognised part of a paste. ``kind`` is ``collect-env``, ``nvidia-smi``, ``kernel-log``, ``vllm-log``, ...
 
-    ``problem`` is why it could not be read, or not to its end.
+    ``problem`` is why it could not be read, or not to its end. ``lines`` is how many lines
+    the file of a recognised log has.
     """
 
     file: str
     kind: str
     line: int = 1
     problem: str | None = None
+    lines: int | None = None
 
 
 class Reported(Item, frozen=True, kw_only=True):
@@ -33,6 +35,15 @@ class Reported(Item, frozen=True, kw_only=True):
     message: str
     seen: Annotated[tuple[tuple[str, str, str], ...], Meta(max_length=64)] = ()
     fix: Annotated[tuple[tuple[str, str | None, str | None], ...], Meta(max_length=64)] = ()
+
+
+class Diagnostic(Item, frozen=True, kw_only=True):
+    """One result of NVIDIA's diagnostic (``dcgmi diag``); ``gpu`` None: of all GPUs, or of the machine."""
+
+    name: str
+    status: Literal["pass", "fail", "warn", "skip"]
+    gpu: int | None = None
+    words: Annotated[tuple[str, ...], Meta(max_length=64)] = ()
 
 
 class LogMatch(Item, frozen=True, kw_only=True):
@@ -63,6 +74,7 @@ class Signatures(Section, frozen=True, kw_only=True):
     stated: dict[str, str] = {}
     context: Annotated[tuple[str, ...], Meta(max_length=64)] = ()
     reported: Annotated[tuple[Reported, ...], Meta(max_length=4096)] = ()
+    diagnostics: Annotated[tuple[Diagnostic, ...], Meta(max_length=4096)] = ()
 
     def of(self, check: str) -> tuple[LogMatch, ...]:
         """The matches that prove this check's problem."""

@@ -30,14 +30,15 @@ def told(log: Signatures, check: str, facts: Snapshot | None = None) -> Iterator
     signature = table.by_key().get(first.signature)
     values: dict[str, Value] = {name: value for match in reversed(matches) for name, value in match.values.items()}
     own = signature.message if signature is not None and signature.message else None
+    question = _question(log, check, matches)
     ways = tuple(Step(way.text, way.command, way.risk) for way in verdict.fix)
     yield Finding(
         status=(signature.status if signature is not None else None) or verdict.status,
         subject="host",
         message=own or verdict.message,
         params=values,
-        evidence=(*_lines(matches), *_look_alike(check, facts)),
-        fix=(*(remedy(verdict.remedy, values, log, facts) if verdict.remedy else ()), *ways),
+        evidence=(*_lines(matches), *_look_alike(check, facts), *_undecided(question)),
+        fix=(*_asked(question), *(remedy(verdict.remedy, values, log, facts) if verdict.remedy else ()), *ways),
         location=Location(first.file, first.line),
         links=links(matches),
     )
@@ -47,6 +48,30 @@ def _lines(matches: tuple[LogMatch, ...]) -> tuple[Evidence, ...]:
     by_text = {match.text: match for match in reversed(matches)}
     distinct = [match for match in matches if by_text[match.text] is match]
     return tuple(saw(_place(match), match.text, match.file) for match in distinct[:_MOST_LINES])
+
+
+def _question(log: Signatures, check: str, matches: tuple[LogMatch, ...]) -> table.Question | None:
+    """Return what to ask because the lines have other causes, too; None once the paste decides."""
+    question = table.questions().get(check)
+    if question is None or set(question.unless) & set(log.context):
+        return None
+    if any(match.signature not in question.signatures for match in matches):
+        return None
+    others = {answer.means for answer in question.answers} - {check}
+    return None if any(match.check in others for match in log.matches) else question
+
+
+def _undecided(question: table.Question | None) -> tuple[Evidence, ...]:
+    if question is None:
+        return ()
+    return (saw("causes left", tuple(dict.fromkeys(answer.means for answer in question.answers)), "what you pasted"),)
+
+
+def _asked(question: table.Question | None) -> tuple[Step, ...]:
+    if question is None:
+        return ()
+    answers = "; ".join(f"{answer.says}: {answer.means}" for answer in question.answers)
+    return (Step(f"{question.ask} Paste what this says, too ({answers}).", question.command),)
 
 
 def _look_alike(check: str, facts: Snapshot | None) -> tuple[Evidence, ...]:

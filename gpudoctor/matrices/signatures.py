@@ -8,7 +8,7 @@ import msgspec
 
 from gpudoctor.matrices.table import Table, load
 
-Status = Literal["fail", "warn", "info"]
+Status = Literal["fail", "warn", "info", "unknown"]
 
 MAX_LINE_CHARS = 4000
 """A longer line is cut: patterns are bounded by it."""
@@ -72,11 +72,34 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return None if found is None else {name: value for name, value in found.groupdict().items() if value}
 
 
+class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be pasted next, and which check's problem it proves. `example` is such a paste."""
+
+    says: str
+    means: str
+    example: str
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What decides between the causes of lines that have several.
+
+    It is asked with the finding of `check` while only `signatures` prove that, and nothing of `unless` holds.
+    """
+
+    check: str
+    signatures: tuple[str, ...]
+    ask: str
+    command: str
+    answers: tuple[Answer, ...]
+    unless: tuple[str, ...] = ()
+
+
 class SignatureTable(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The content of `signatures.toml`."""
 
     verdict: tuple[Verdict, ...]
     signature: tuple[Signature, ...]
+    question: tuple[Question, ...]
 
 
 @cache
@@ -95,3 +118,9 @@ def by_key() -> dict[str, Signature]:
 def verdicts() -> dict[str, Verdict]:
     """Return the verdicts by check id."""
     return {each.check: each for each in table().verdict}
+
+
+@cache
+def questions() -> dict[str, Question]:
+    """Return the questions by check id."""
+    return {each.check: each for each in table().question}

@@ -1,0 +1,31 @@
+"""Whose log it is: words that a program writes into nearly every start, so that a healthy log is known as one."""
+
+#: Kind of piece -> words in lower case, any of which tells it.
+LOGS: dict[str, tuple[str, ...]] = {
+    "vLLM log": ("vllm api server version", "[api_server.py:", "[core.py:", "[gpu_worker.py:", "[gpu_model_runner.py:",
+                 "[loggers.py:", "[llm_engine.py", "llm_engine.py:", "[kv_cache_utils.py:", "[parallel_state.py:",
+                 "[shm_broadcast.py:", "[launcher.py:", "[scheduler.py:", "scheduler.py:", "[metrics.py:", "metrics.py:",
+                 "[cuda.py:", "[config.py:", "[weight_utils.py:", "loading safetensors checkpoint shards",
+                 "[monitor.py:"),
+    "SGLang log": ("server_args=serverargs", "decode batch, #running", "prefill batch, #new-seq",
+                   "init torch distributed", "max_total_num_tokens=", "server is fired up"),
+    "TGI log": ("text_generation_launcher", "text_generation_router", "shard-manager"),
+    "llama.cpp log": ("llama_model_loader", "ggml_cuda_init", "llama_context", "load_tensors:", "print_info:",
+                      "update_slots:", "launch_slot"),
+    "Ollama log": ("source=routes.go", "source=sched.go", "source=server.go", "source=types.go", "source=gpu.go",
+                   "source=runner.go", "source=ggml.go", "source=images.go", "source=device.go", "[gin] 20",
+                   "ollama runner"),
+    "NCCL log": ("nccl info ", "nccl version "),
+    "server log": ("application startup complete", "uvicorn running on", "\" 200 ok", " http/1.1\" 200"),
+    "kernel log": ("nvrm: loading nvidia", "bios-provided physical ram map", "[drm] initialized", "nvrm: xid",
+                   "] pci 0000:", "] usb ", "] audit: type="),
+    "system journal": (" systemd[1]:", " nvidia-persistenced[", " nv-fabricmanager["),
+    "Docker log": ("level=warning msg=", "level=info msg=", "containerd version", "container runtime network ready"),
+    "Compose output": ("the attribute `version` is obsolete", " container ollama ", " container vllm "),
+    "package log": ("successfully installed ", "setting up nvidia-", "building initial module for",
+                    "pip's dependency resolver"),
+    "dkms status": ("x86_64: installed", "aarch64: installed"),
+    "Ollama's list": ("100% gpu",),
+    "TensorFlow log": ("stream_executor/cuda", "tensorflow/compiler"),
+    "Fabric Manager log": ("successfully configured all the available nvswitches",),
+}  # fmt: skip
