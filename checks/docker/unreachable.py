@@ -94,7 +94,10 @@ def _closed(
     fix = (
         step("Ask as root.", "sudo gpudoctor check"),
         step("Or let this user speak with Docker, then log in again.", "sudo usermod -aG docker {account}",
-             risk="as good as giving root", account=user or "$USER"),
+             risk="as good as giving root", account=user)
+        if user is not None else
+        step("Or let this user speak with Docker, then log in again.", "sudo usermod -aG docker $USER",
+             risk="as good as giving root"),
     )
     if wanted:
         return failed("host", "{user} may not open {socket}: no container can be started by this user",

@@ -19,8 +19,10 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "driver.wsl-linux-driver": ("driver.*", "gpu.*", "cuda.*"),
     "driver.wsl-libcuda-missing": ("driver.nvml-unusable", "cuda.*"),
     "driver.not-loaded": ("pci.no-gpu", "driver.nvml-unusable", "driver.device-nodes", "driver.library-mismatch",
-                          "driver.uvm-broken", "driver.too-old", "gpu.*", "cuda.*"),
-    "driver.library-mismatch": ("driver.nvml-unusable", "driver.reboot-pending", "cuda.*", "gpu.count-short"),
+                          "driver.uvm-broken", "driver.too-old", "gpu.*", "cuda.*",
+                          "serving.offload-partial"),
+    "driver.library-mismatch": ("driver.nvml-unusable", "driver.reboot-pending", "cuda.*", "gpu.count-short",
+                                "container.gpu-lost", "container.gpu-invisible", "serving.offload-partial"),
     "driver.device-nodes": ("driver.nvml-unusable", "driver.uvm-broken", "cuda.unusable"),
     "driver.library-only-on-ld-path": ("driver.nvml-unusable",),
     "driver.nvml-unusable": ("gpu.*", "cuda.*", "driver.persistence-off"),
@@ -57,6 +59,14 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "stack.forward-compat": ("cuda.unusable",),
     "stack.nvcc-missing": ("stack.nvrtc-headers-missing",),
     "env.visible-devices": ("cuda.unusable",),
+    "docker.confined": ("docker.restart-pending", "docker.no-gpu-path", "docker.gpu-path-missing", "docker.cdi-stale"),
+    "docker.restart-pending": ("docker.no-gpu-path", "docker.gpu-path-missing"),
+    "docker.no-gpu-path": ("docker.gpu-path-missing", "container.gpu-invisible", "serving.offload-partial"),
+    "docker.cdi-stale": ("docker.gpu-path-missing", "container.gpu-invisible", "container.gpu-lost"),
+    "docker.gpu-path-missing": ("container.gpu-invisible",),
+    "container.gpu-lost": ("serving.offload-partial", "serving.gpu-idle"),
+    "container.gpu-invisible": ("serving.offload-partial", "serving.gpu-idle"),
+    "container.shm-too-small": ("serving.nccl-failed",),
     "amd.driver-missing": ("amd.*",),
     "amd.iommu": ("gpu.p2p-broken",),
     "serving.offload-partial": ("serving.slow", "serving.context-default", "serving.memory-gap"),
@@ -67,7 +77,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
 #: Causes that explain failures even while they are no more than a warning by themselves.
 EVEN_AS_WARNING = frozenset(
     {"host.acs-on", "driver.iommu-passthrough-off", "amd.iommu", "driver.library-only-on-ld-path", "gpu.too-hot",
-     "gpu.memory-too-hot"}
+     "gpu.memory-too-hot", "container.gpu-invisible"}
 )
 
 _SYMPTOMS = ("fail", "warn", "unknown")
@@ -132,7 +142,9 @@ def _can_explain(cause: Result, symptom: Result) -> bool:
     strong = cause.status == "fail" or (
         cause.status == "warn" and (symptom.status != "fail" or cause.id in EVEN_AS_WARNING)
     )
-    return strong and (cause.subject in ("host", symptom.subject) or symptom.subject == "host")
+    # The model that a container serves.
+    serves = cause.subject.startswith("container:") and symptom.subject.startswith("model:")
+    return strong and (cause.subject in ("host", symptom.subject) or symptom.subject == "host" or serves)
 
 
 def _chain(number: int, parents: Sequence[int | None]) -> list[int]:

@@ -1,28 +1,24 @@
 """Judging a paste: what the checks find in its facts, and what its log lines prove, ranked by what tells most."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
 from gpudoctor.checking.causes import EXPLAINS, link
 from gpudoctor.checking.finding import Finding, Result, Step, saw, skipped
 from gpudoctor.checking.registry import Check
+from gpudoctor.facts.host import Host
 from gpudoctor.facts.signatures import NOT_PASTED, PASTED_ENVIRONMENT, Signatures
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.judging.log_findings import told, weight
 
 #: What the causes of ``check`` leave open because only logs show it. Read after them.
 EXPLAINS_IN_LOGS: dict[str, tuple[str, ...]] = {
-    "docker.confined": ("docker.no-gpu-path", "docker.gpu-path-missing", "docker.cdi-stale", "driver.nvml-unusable"),
-    "docker.restart-pending": ("docker.no-gpu-path", "docker.gpu-path-missing"),
-    "docker.no-gpu-path": ("container.gpu-invisible", "serving.offload-partial"),
-    "docker.gpu-path-missing": ("container.gpu-invisible",),
-    "container.gpu-lost": ("driver.nvml-unusable", "serving.offload-partial", "env.visible-devices",
-                           "serving.unreachable", "driver.not-loaded"),
-    "container.gpu-invisible": ("serving.offload-partial", "env.visible-devices"),
-    "container.shm-too-small": ("serving.nccl-failed", "gpu.p2p-broken", "host.disk-short"),
-    "driver.library-mismatch": ("container.gpu-lost", "serving.offload-partial"),
-    "driver.not-loaded": ("serving.offload-partial", "env.visible-devices"),
+    "docker.confined": ("driver.nvml-unusable",),
+    "container.gpu-lost": ("driver.nvml-unusable", "env.visible-devices", "serving.unreachable", "driver.not-loaded"),
+    "container.gpu-invisible": ("env.visible-devices",),
+    "container.shm-too-small": ("gpu.p2p-broken", "host.disk-short"),
+    "driver.not-loaded": ("env.visible-devices",),
     "gpu.not-responding": ("container.gpu-lost", "driver.not-loaded", "driver.uvm-broken"),
     "gpu.fabric-manager-missing": ("env.visible-devices", "serving.nccl-failed"),
     "gpu.p2p-broken": ("serving.nccl-failed",),
@@ -73,8 +69,9 @@ def with_log(results: Sequence[Result], checks: Iterable[Check], facts: Snapshot
                 found.append(Result(id=check, finding=finding))
             gone = own if check in themselves else [n for n in own if results[n].status not in ("fail", "warn")]
             replaced.update(gone)
-    found += _reported(log, [*found, *(result for number, result in enumerate(results) if number not in replaced)])
-    merged_results = [*found, *(_silent(result) for number, result in enumerate(results) if number not in replaced)]
+    variables = facts.host.environment if isinstance(facts.host, Host) else {}
+    left = [result for number, result in enumerate(results) if number not in replaced]
+    merged_results = [*found, *_reported(log, [*found, *left]), *(_silent(result, variables) for result in left)]
     return sorted(merged_results, key=lambda result: -weight(log, result.id))
 
 
@@ -103,9 +100,12 @@ def _by_piece(result: Result) -> bool:
     return result.subject.startswith("file:")
 
 
-def _silent(result: Result) -> Result:
-    """A section that nobody pasted is nothing that could not be read."""
+def _silent(result: Result, environment: Mapping[str, str]) -> Result:
+    """A section that nobody pasted is nothing that could not be read, and no variable that was told is no pass."""
     finding = result.finding
+    if result.status == "pass" and result.id.startswith("env.") and not environment:
+        nothing = skipped(finding.subject, "nothing to judge: {reason}", reason=NOT_PASTED.reason)
+        return msgspec.structs.replace(result, finding=nothing)
     silent = finding.params.get("reason") == NOT_PASTED.reason or finding.subject == PASTED_ENVIRONMENT
     if result.status != "unknown" or not silent:
         return result

@@ -3,9 +3,11 @@
 from gpudoctor.checking.finding import Step, step
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.container_toolkit import ContainerToolkit
-from gpudoctor.facts.docker import Docker
+from gpudoctor.facts.docker import Container, Docker
 from gpudoctor.facts.host import Host
+from gpudoctor.judging.gpu_paths import Cause, Paths, reached
 from gpudoctor.judging.remedies import fitting
+from gpudoctor.matrices import containers
 
 _RESTARTS = "restarts every container without live-restore"
 
@@ -100,3 +102,101 @@ def write_cdi(toolkit: ContainerToolkit | Unavailable) -> tuple[Step, ...]:
         return (step("Write the CDI specification anew.", "sudo systemctl restart nvidia-cdi-refresh.service"), look)
     return (step("Write the CDI specification anew.", "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"),
             look)
+
+
+def open_path(ways: Paths, docker: Docker, toolkit: ContainerToolkit, host: Host | Unavailable) -> tuple[Step, ...]:
+    """Return the shortest way to one working path, by what stands in the way of them."""
+    causes: set[Cause] = {way.cause for way in ways}
+    restart = restart_docker(docker)
+    if docker.kind == "podman":
+        return write_cdi(toolkit) if toolkit.version is not None else (*install_toolkit(host), *write_cdi(toolkit))
+    if docker.kind == "desktop":
+        return (step("Use Docker Engine on the host itself: Docker Desktop's virtual machine has no GPUs under Linux."),
+                *install_docker(host))
+    if "restart" in causes:
+        return (restart,)
+    if "confined" in causes:
+        return leave_snap()
+    if "no-cgroups" in causes:
+        return (step("Let the toolkit set device rules again: only engines without root need no-cgroups.",
+                     "sudo nvidia-ctk config --set nvidia-container-cli.no-cgroups=false --in-place"),)
+    if "rootless" in causes:
+        return leave_root(docker)
+    if "no-toolkit" in causes:
+        return (*install_toolkit(host), *register_runtime(host), restart)
+    if "mode" in causes and not ways.runtime.works:
+        return (step("Let the toolkit choose its mode.",
+                     "sudo nvidia-ctk config --set nvidia-container-runtime.mode=auto --in-place"),
+                *register_runtime(host), restart)
+    if "not-registered" in causes:
+        return (*register_runtime(host), restart)
+    return write_cdi(toolkit)
+
+
+def leave_snap() -> tuple[Step, ...]:
+    """Replace the snap by Docker's own packages."""
+    return (
+        step("Remove the snap, then install Docker from Docker's own repository: "
+             "https://docs.docker.com/engine/install/", "sudo snap remove docker",
+             risk="ends every container and removes the snap's images"),
+    )
+
+
+def leave_root(docker: Docker) -> tuple[Step, ...]:
+    """Let an engine without root take GPUs: CDI where it knows CDI, else no-cgroups."""
+    if reached("docker", "cdi-optional", docker.version):
+        return (step("Let it take GPUs through CDI.", "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"),
+                step("Then ask by CDI's names.", "docker run --device nvidia.com/gpu=all IMAGE"))
+    return (step("Tell the toolkit to leave device rules alone; engines with root here then get no usable GPU.",
+                 "sudo nvidia-ctk config --set nvidia-container-cli.no-cgroups --in-place"),)
+
+
+def compose_file(container: Container) -> str | None:
+    """Return the first Compose file of a container, None when it is not Compose's."""
+    files = container.labels.get("com.docker.compose.project.config_files", "")
+    return files.partition(",")[0] or None
+
+
+def recreate(container: Container) -> Step:
+    """Give a container its devices anew."""
+    file, service = compose_file(container), container.labels.get("com.docker.compose.service")
+    if file and service:
+        return step("Recreate the container: that brings its GPUs back, until the next time.",
+                    "docker compose -f {file} up -d --force-recreate {service}", risk="restarts the service",
+                    file=file, service=service)
+    return step("Restart the container: that brings its GPUs back, until the next time.", "docker restart {container}",
+                risk="restarts the service", container=container.name)
+
+
+def keep_gpus(docker: Docker, toolkit: ContainerToolkit | Unavailable, host: Host | Unavailable) -> tuple[Step, ...]:
+    """Let containers keep their GPUs for good: by a path that the engine itself knows of."""
+    version = toolkit.version if isinstance(toolkit, ContainerToolkit) else None
+    newest = containers.table().newest_toolkit
+    ways: list[Step] = []
+    if reached("toolkit", "jit-cdi", version) is False:
+        ways.append(step("For good: from toolkit 1.18 on, runtime: nvidia hands GPUs over through CDI, which the "
+                         "engine remembers."))
+        ways += upgrade_toolkit(host, newest)
+    if reached("docker", "cdi-optional", docker.version):
+        ways.append(step("Or ask for the GPUs by their CDI names, in Compose under devices.",
+                         "docker run --device nvidia.com/gpu=all IMAGE"))
+    ways.append(step("Or name every device beside --gpus, and see that /dev/char has their links.",
+                     "sudo nvidia-ctk system create-dev-char-symlinks --create-all"))
+    ways.append(step('Or let Docker manage cgroups itself: "exec-opts": ["native.cgroupdriver=cgroupfs"] in '
+                     "daemon.json; that helps against reloads, not against updates of the container."))
+    return tuple(ways)
+
+
+def other_path(ways: Paths, docker: Docker) -> tuple[Step, ...]:
+    """Ask by a path that works, for a service that asks by one that does not."""
+    program = "podman" if docker.kind == "podman" else "docker"
+    if ways.gpus.works:
+        return (step("Ask by --gpus, in Compose by deploy.resources.reservations.devices: that works here.",
+                     "{program} run --gpus all IMAGE", program=program),)
+    if ways.runtime.works:
+        return (step("Ask by the nvidia runtime, in Compose by runtime: nvidia: that works here.",
+                     "{program} run --runtime nvidia -e NVIDIA_VISIBLE_DEVICES=all IMAGE", program=program),)
+    if ways.cdi.works:
+        return (step("Ask by CDI's names, in Compose under devices: that works here.",
+                     "{program} run --device nvidia.com/gpu=all IMAGE", program=program),)
+    return ()
