@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from gpudoctor.facts.base import Section
-from gpudoctor.facts.signatures import Piece, Reported
+from gpudoctor.facts.signatures import Diagnostic, Piece, Reported
 
 #: What is longer than this is read no further. nvidia-smi -q -x of 16 GPUs takes 1 MB.
 MAX_BLOCK_CHARS = 8 << 20
@@ -30,6 +30,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     context: frozenset[str] = frozenset()
     reported: tuple[Reported, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
     problem: str | None = None
 
 
@@ -131,6 +132,12 @@ class Blocks:
         if self._extent is not None and self._extent.complete:
             self.end(file)
         return kind.alone
+
+    def whole(self, kind: Kind, text: str, file: str) -> None:
+        """Read a file that is one document."""
+        self._kind, self._lines, self._chars, self._first = kind, [text], 0, 1
+        self._last = text.count("\n") + 1
+        self.end(file)
 
     def end(self, file: str) -> None:
         """Read what was collected: the file ends here, or something else begins."""

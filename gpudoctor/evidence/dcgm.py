@@ -1,19 +1,62 @@
-"""``dcgmi diag -j``: which tests of NVIDIA's diagnostic ran. What failed says so in words, which are read as a log."""
+"""``dcgmi diag -j``: which tests of NVIDIA's diagnostic ran on which GPU, and what they said. DCGM 2 to 4."""
 
-from typing import Any
+import re
+from collections.abc import Iterator
+from typing import Any, Literal
 
 from gpudoctor.evidence.blocks import Reading
-from gpudoctor.facts.base import Section
-from gpudoctor.facts.gpus import Gpus
+from gpudoctor.facts.signatures import Diagnostic
+from gpudoctor.probes.without_secrets import plain_text
 
 _HEADS = ("DCGM GPU Diagnostic", "DCGM Diagnostic")
+_MAX_TESTS = 4096
+_Status = Literal["pass", "fail", "warn", "skip"]
 
 
 def read(told: Any, line: int) -> Reading | None:
-    """Recognise the document of DCGM 2 to 4; None for another."""
+    """Read every result; None for another document."""
     inner = next((told[head] for head in _HEADS if isinstance(told, dict) and head in told), None)
     if not isinstance(inner, dict):
         return None
-    driver = inner.get("Driver Version Detected") or inner.get("driver_version")
-    sections: dict[str, Section] = {"gpus": Gpus(driver_version=driver[:30])} if isinstance(driver, str) else {}
-    return Reading(name="dcgm-diagnostic", sections=sections)
+    found = [each for test in _tests(inner) for each in _results(test)]
+    return Reading(name="dcgm-diagnostic", diagnostics=tuple(found[:_MAX_TESTS]))
+
+
+def _tests(inner: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for category in [inner, *_objects(inner.get("test_categories"))]:
+        yield from _objects(category.get("tests"))
+
+
+def _results(test: dict[str, Any]) -> Iterator[Diagnostic]:
+    name = str(test.get("name", "?"))[:100]
+    results = _objects(test.get("results"))
+    for result in results:
+        ids = result.get("gpu_ids", result.get("gpu_id", result.get("entity_id")))
+        words = tuple(_text(each) for key in ("warnings", "warning", "info") for each in _listed(result.get(key)))
+        status = _status(result.get("status"))
+        # What holds for all GPUs is one result; a trouble of one names it.
+        number = str(ids) if result.get("entity_group", "GPU") == "GPU" else ""
+        gpu = int(number) if re.fullmatch(r"\d{1,3}", number) else None
+        yield Diagnostic(name=name, status=status, gpu=gpu, words=words[:16])
+    summary = test.get("test_summary")
+    if not results and isinstance(summary, dict):
+        yield Diagnostic(name=name, status=_status(summary.get("status")))
+
+
+def _status(value: Any) -> _Status:
+    """A word that is not known is no pass."""
+    words: dict[str, _Status] = {"pass": "pass", "fail": "fail", "warn": "warn"}
+    return words.get(str(value).strip().lower(), "skip")
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)][:_MAX_TESTS] if isinstance(value, list) else []
+
+
+def _listed(value: Any) -> list[Any]:
+    return value[:16] if isinstance(value, list) else [value] if isinstance(value, str) else []
+
+
+def _text(value: Any) -> str:
+    words = value.get("warning", "") if isinstance(value, dict) else value
+    return plain_text(" ".join(str(words).split()))[:400]

@@ -2,6 +2,7 @@
 
 from gpudoctor.evidence import (
     compose_text,
+    console_report,
     docker_files,
     docker_info,
     json_documents,
@@ -9,6 +10,7 @@ from gpudoctor.evidence import (
     nvidia_smi_table,
     nvidia_smi_topology,
     nvidia_smi_xml,
+    system_commands,
 )
 from gpudoctor.evidence.blocks import Kind
 
@@ -21,4 +23,6 @@ KINDS: tuple[Kind, ...] = (
     docker_info.KIND,
     *docker_files.KINDS,
     compose_text.KIND,
+    console_report.KIND,
+    *system_commands.KINDS,
 )
