@@ -9,7 +9,7 @@ import msgspec
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.probes.command import CommandMissing, run_path
 from gpudoctor.probes.root import Root
-from gpudoctor.probes.toolkit_packages import Packages, is_compose_v1, read_packages
+from gpudoctor.probes.toolkit_packages import is_compose_v1, read_packages
 
 _FOLDERS = ("/usr/local/lib/docker/cli-plugins", "/usr/local/libexec/docker/cli-plugins",
             "/usr/lib/docker/cli-plugins", "/usr/libexec/docker/cli-plugins",
@@ -21,18 +21,18 @@ _PACKAGES = ("docker-compose-plugin", "docker-compose-v2", "docker-compose")
 
 def compose_facts(root: Root, environment: Mapping[str, str]) -> dict[str, Any]:
     """Return ``compose_version`` and ``compose_v1_path``; each is None when there is none."""
-    packages = read_packages(root)
     found = [place for place in (*_V1_PLACES, f"{environment.get('HOME', '')}/.local/bin/docker-compose")
              if root.exists(place) and is_compose_v1(root, place)]
-    return {"compose_version": _version(root, environment, packages), "compose_v1_path": found[0] if found else None}
+    return {"compose_version": _version(root, environment), "compose_v1_path": found[0] if found else None}
 
 
-def _version(root: Root, environment: Mapping[str, str], packages: Packages) -> str | Unavailable | None:
+def _version(root: Root, environment: Mapping[str, str]) -> str | Unavailable | None:
     own = environment.get("DOCKER_CONFIG") or f"{environment.get('HOME', '')}/.docker"
     places = [f"{folder}/docker-compose" for folder in (f"{own}/cli-plugins", *_FOLDERS)]
     path = next((place for place in places if place.startswith("/") and root.exists(place)), None)
     if path is None:
         return None
+    packages = read_packages(root)
     packaged = next((packages.versions[name] for name in _PACKAGES if name in packages.versions), None)
     if packaged is not None and path.startswith(("/usr/lib/", "/usr/libexec/")):
         return packaged

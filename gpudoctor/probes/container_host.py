@@ -4,6 +4,7 @@ import os
 import re
 import stat
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from gpudoctor.facts.base import Unavailable
@@ -57,7 +58,9 @@ def cgroup_path(text: str) -> str | Unavailable:
     """Return a process's control group: version 2's, or that of version 1's device controller."""
     lines = [line.split(":", 2) for line in text.splitlines() if line.count(":") >= 2]
     by_controller = {name: path for _, names, path in lines for name in names.split(",")}
-    path = by_controller.get("devices") or by_controller.get("")
+    found = [path for path in (by_controller.get("devices"), by_controller.get("")) if path is not None]
+    # The root group is no container's: on a hybrid system its own is then in the other version.
+    path = next((path for path in found if path != "/"), found[0] if found else None)
     return Unavailable("the kernel names no control group for it") if path is None else path[:1024]
 
 
@@ -86,7 +89,9 @@ def _is_node(inside: Root, name: str) -> bool:
 
 def driver_mounts(text: str) -> tuple[str, ...]:
     """Return where the driver's files are mounted, from /proc/PID/mountinfo."""
-    points = [mount.mount_point for mount in parse_mountinfo(text)]
+    # A container has dozens of mounts, most of them none of the driver's.
+    likely = "\n".join(line for line in text.splitlines() if "nvidia" in line or "libcuda" in line or "libnv" in line)
+    points = [mount.mount_point for mount in parse_mountinfo(likely)]
     return tuple(
         point[:1024]
         for point in points
@@ -100,12 +105,18 @@ def _device_rights(root: Root, cgroups: str) -> str | Unavailable:
     if line is None:
         return Unavailable("control groups v2 keep device rights in a program of the kernel, not in a file",
                            "not-supported")
-    mounts = parse_mountinfo(root.read("/proc/self/mountinfo", 8 << 20) or "")
-    points = [m.mount_point for m in mounts if m.file_system == "cgroup" and "devices" in m.options.split(",")]
-    if not points:
+    point = _device_controller(root)
+    if point is None:
         return Unavailable("the device controller of control groups v1 is not mounted here")
-    text = _or_why(root, f"{points[0]}{line[2]}/devices.list")
+    text = _or_why(root, f"{point}{line[2]}/devices.list")
     return text if isinstance(text, Unavailable) else device_rights(text)
+
+
+@lru_cache(maxsize=1)
+def _device_controller(root: Root) -> str | None:
+    mounts = parse_mountinfo(root.read("/proc/self/mountinfo", 8 << 20) or "")
+    points = (m.mount_point for m in mounts if m.file_system == "cgroup" and "devices" in m.options.split(","))
+    return next(points, None)
 
 
 def device_rights(text: str) -> str:

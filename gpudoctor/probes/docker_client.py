@@ -1,12 +1,18 @@
-"""Asking a container engine through its socket: reading only, one bounded JSON answer at a time."""
+"""Asking a container engine through its socket: reading only, one bounded JSON answer at a time.
 
-from collections.abc import Iterator
+Docker's own library opens a connection for each question and reads whatever comes; a connection of the standard
+library is kept, bounded, and follows no redirection to another machine.
+"""
+
+import contextlib
+import http.client
+import socket
+import urllib.parse
 from typing import Any
 
-import docker
 import msgspec
-import requests
-from docker.constants import DEFAULT_DOCKER_API_VERSION
+
+from gpudoctor.probes.engine_socket import socket_path
 
 #: 4000 containers take about 10 MB.
 MAX_ANSWER_BYTES = 32 << 20
@@ -23,6 +29,19 @@ class NoAnswer(Exception):
         self.status = status
 
 
+class _Connection(http.client.HTTPConnection):
+    """HTTP through a socket of the file system."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(_SECONDS)
+        self.sock.connect(self._path)
+
+
 class EngineClient:
     """A connection to one engine of this machine.
 
@@ -30,20 +49,28 @@ class EngineClient:
     """
 
     def __init__(self, address: str) -> None:
-        try:
-            self._session = docker.APIClient(base_url=address, version=DEFAULT_DOCKER_API_VERSION, timeout=_SECONDS)
-        except (docker.errors.DockerException, OSError, ValueError) as error:
-            raise NoAnswer(f"{type(error).__name__}: {error}"[:300]) from None
-        # No proxy: the engine is on this machine.
-        self._session.trust_env = False
+        self._address = address
+        path = socket_path(address)
+        self._connection = _Connection(path) if path else http.client.HTTPConnection(
+            urllib.parse.urlsplit(address).netloc, timeout=_SECONDS)
+        self._asked: str | None = None
 
-    def get(self, path: str, **parameters: str) -> Any:
+    def another(self) -> "EngineClient":
+        """Return another connection to the same engine."""
+        return EngineClient(self._address)
+
+    def get(self, path: str, *, then: str | None = None, **parameters: str) -> Any:
         """Return the decoded answer to ``GET path``.
+
+        Args:
+            path: The question.
+            then: The path that will be asked next: the engine works on it while this answer is understood.
+            parameters: Of the question.
 
         Raises:
             NoAnswer: No connection, an error of the engine, no JSON, or more than 32 MiB of it.
         """
-        status, kind, data = self._bytes(path, parameters)
+        status, kind, data = self._bytes(_with(path, parameters), then)
         try:
             answer = msgspec.json.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -57,63 +84,43 @@ class EngineClient:
     def lines(self, path: str, **parameters: str) -> list[Any]:
         """Return the JSON values, one after the other, of an answer that ends; none where there is no such answer."""
         try:
-            status, _, data = self._bytes(path, parameters)
+            status, _, data = self._bytes(_with(path, parameters))
             return msgspec.json.Decoder().decode_lines(data) if status == 200 else []
         except (NoAnswer, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return []
 
-    def pieces(self, path: str, **parameters: str) -> Iterator[bytes]:
-        """Yield an answer that is no JSON as it comes; who reads it bounds it.
-
-        Raises:
-            NoAnswer: No connection, or an error of the engine, with its words.
-        """
+    def _bytes(self, path: str, then: str | None = None) -> tuple[int, str, bytes]:
         try:
-            with self._session.get(
-                f"{self._session.base_url}{path}", params=parameters, stream=True, timeout=_SECONDS,
-                allow_redirects=False, headers={"Accept-Encoding": "identity"},
-            ) as response:
-                if response.status_code != 200:
-                    said = (_body(response) or b"")[:300].decode("utf-8", "replace")
-                    raise NoAnswer(f"the engine answers {response.status_code}: {said.strip()}", response.status_code)
-                while piece := response.raw.read(_PIECE):
-                    yield piece
-        except (requests.RequestException, OSError, ValueError) as error:
-            raise NoAnswer(f"the engine broke off: {_short(error)}") from None
+            if self._asked != path:
+                self._ask(path)
+            response = self._connection.getresponse()
+            data = bytearray()
+            while piece := response.read(_PIECE):
+                data += piece
+                if len(data) > MAX_ANSWER_BYTES:
+                    raise NoAnswer(f"the answer to {path} is larger than {MAX_ANSWER_BYTES >> 20} MiB", response.status)
+            self._asked = None
+        except NoAnswer:
+            self._close()
+            raise
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self._close()
+            raise NoAnswer(f"the engine broke off: {type(error).__name__}: {error}"[:300]) from None
+        if then is not None:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                self._ask(then)
+        return response.status, response.headers.get("Content-Type", ""), bytes(data)
 
-    def _bytes(self, path: str, parameters: dict[str, str]) -> tuple[int, str, bytes]:
-        try:
-            with self._session.get(
-                f"{self._session.base_url}{path}",
-                params=parameters,
-                stream=True,
-                timeout=_SECONDS,
-                # A redirection could lead to another machine.
-                allow_redirects=False,
-                headers={"Accept-Encoding": "identity"},
-            ) as response:
-                status, kind = response.status_code, response.headers.get("Content-Type", "")
-                data = _body(response)
-        except (requests.RequestException, OSError, ValueError) as error:
-            raise NoAnswer(f"the engine broke off: {_short(error)}") from None
-        except Exception as error:
-            # urllib3's own errors while the answer is read; their names differ between its releases.
-            raise NoAnswer(f"the engine broke off: {_short(error)}") from None
-        if data is None:
-            raise NoAnswer(f"the answer to {path} is larger than {MAX_ANSWER_BYTES >> 20} MiB", status)
-        return status, kind, data
+    def _ask(self, path: str) -> None:
+        if self._asked is not None:
+            self._close()
+        self._connection.request("GET", path)
+        self._asked = path
+
+    def _close(self) -> None:
+        self._connection.close()
+        self._asked = None
 
 
-def _body(response: Any) -> bytes | None:
-    data = bytearray()
-    while piece := response.raw.read(_PIECE, decode_content=False):
-        data += piece
-        if len(data) > MAX_ANSWER_BYTES:
-            return None
-    return bytes(data)
-
-
-def _short(error: Exception) -> str:
-    while error.args and isinstance(error.args[0], Exception):
-        error = error.args[0]
-    return f"{type(error).__name__}: {error}"[:200]
+def _with(path: str, parameters: dict[str, str]) -> str:
+    return f"{path}?{urllib.parse.urlencode(parameters)}" if parameters else path

@@ -1,5 +1,6 @@
 """The container engine through its socket, and its containers as the engine and the host's files show them."""
 
+import itertools
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ from gpudoctor.probes import container_host, container_scopes
 from gpudoctor.probes.compose_plugin import compose_facts
 from gpudoctor.probes.container_facts import asks_for_gpus, container, container_name, image_facts
 from gpudoctor.probes.docker_answer import Answer, Unexpected
+from gpudoctor.probes.docker_client import EngineClient, NoAnswer
 from gpudoctor.probes.docker_facts import daemon_facts, info_facts, room, version_facts
 from gpudoctor.probes.engine_socket import EngineSocket, find_engine
 from gpudoctor.probes.places import Places
@@ -62,8 +64,6 @@ def _both(out: Reporter, why: Unavailable) -> None:
 
 
 def _ask(out: Reporter, root: Root, engine: EngineSocket) -> None:
-    from gpudoctor.probes.docker_client import EngineClient, NoAnswer
-
     item = f"the engine at {engine.address}"[:300]
     if out.left_out(item):
         out.unavailable("containers", f"{item} did not answer in time", "timeout")
@@ -96,9 +96,7 @@ def _ask(out: Reporter, root: Root, engine: EngineSocket) -> None:
             out.set("docker", **room(root, root_dir, str(info.get("kind"))))
 
 
-def _info(out: Reporter, client: Any, api: str) -> dict[str, Any]:
-    from gpudoctor.probes.docker_client import NoAnswer
-
+def _info(out: Reporter, client: EngineClient, api: str) -> dict[str, Any]:
     why = Unavailable("the engine did not answer GET /info in time", "timeout")
     if not out.left_out("the engine's /info"):
         out.start("the engine's /info", doing="GET /info")
@@ -114,8 +112,9 @@ def _info(out: Reporter, client: Any, api: str) -> dict[str, Any]:
 class _Containers:
     """Reads the containers one by one: each is an item, so that one that hangs costs itself alone."""
 
-    def __init__(self, out: Reporter, root: Root, client: Any, info: Mapping[str, Any]) -> None:
+    def __init__(self, out: Reporter, root: Root, client: EngineClient, info: Mapping[str, Any]) -> None:
         self._out, self._root, self._client = out, root, client
+        self._second = client.another()
         self._here = info.get("kind") != "desktop"
         self._systemd = info.get("cgroup_driver") == "systemd" and container_scopes.manages(root)
         self._images: dict[str, ImageFacts | Unavailable] = {}
@@ -125,8 +124,6 @@ class _Containers:
 
     def send(self) -> None:
         """Fill ``containers``."""
-        from gpudoctor.probes.docker_client import NoAnswer
-
         item = "the list of containers"
         if self._out.left_out(item):
             self._out.unavailable("containers", "the engine did not list its containers in time", "timeout")
@@ -146,24 +143,27 @@ class _Containers:
         updated = self._updates(wanted)
         allowed = self._device_allow(wanted)
         ended = [each for each in listed if not each.alive][:_MAX_ENDED]
-        for each in (*wanted, *ended):
-            if not self._out.left_out(_item(each)):
-                self._one(each, allowed, updated)
+        todo = [each for each in (*wanted, *ended) if not self._out.left_out(_item(each))]
+        for each, following in itertools.zip_longest(todo, todo[1:]):
+            self._one(each, following, allowed, updated)
         self._reloads(wanted)
 
-    def _announce(self, each: _Listed) -> None:
+    def _announce(self, each: _Listed, *, again: bool = False) -> None:
+        if again:
+            self._out.start(_item(each), doing="GET /containers/ID/json")
+            return
         self._out.start(_item(each), doing="GET /containers/ID/json", section="containers", field="containers",
                         placeholder=each.placeholder, promised=each.alive)
 
-    def _one(self, each: _Listed, allowed: Mapping[str, Any], updated: Mapping[str, str]) -> None:
-        from gpudoctor.probes.docker_client import NoAnswer
-
+    def _one(
+        self, each: _Listed, following: _Listed | None, allowed: Mapping[str, Any], updated: Mapping[str, str]
+    ) -> None:
         if self._bytes > _MAX_RECORDED_BYTES:
             self._fail(each, f"the containers' facts fill more than {_MAX_RECORDED_BYTES >> 20} MiB")
             return
-        self._announce(each)
+        self._announce(each, again=each.alive)
         try:
-            told = Answer(self._client.get(f"/containers/{each.id}/json"))
+            told = Answer(self._client.get(_path(each), then=_path(following) if following else None))
             facts = container(each.name, told)
             image = told.text("Image")
         except NoAnswer as error:
@@ -191,18 +191,17 @@ class _Containers:
             self._out.append("containers", "containers", msgspec.structs.replace(each.placeholder, failure=why[:500]))
 
     def _image(self, name: str) -> ImageFacts | Unavailable:
-        from gpudoctor.probes.docker_client import NoAnswer
-
         if name not in self._images:
             try:
-                self._images[name] = image_facts(Answer(self._client.get(f"/images/{_quoted(name)}/json")))
+                # Another connection: on the first, the engine is at the next container.
+                self._images[name] = image_facts(Answer(self._second.get(f"/images/{_quoted(name)}/json")))
             except (NoAnswer, Unexpected) as error:
                 self._images[name] = Unavailable(str(error))
         return self._images[name]
 
     def _with_owners(self, each: _Listed, facts: Container) -> Container:
         """Say who owns what is mounted. A volume that hangs is an item of its own."""
-        if not self._here:
+        if not self._here or not facts.mounts:
             return facts
         places = self._places = self._places or Places(self._out, self._root)
         mounts = []
@@ -219,7 +218,7 @@ class _Containers:
             status = self._sources[mount.source]
             uid, gid, mode = (status,) * 3 if isinstance(status, Unavailable) else status
             mounts.append(msgspec.structs.replace(mount, owner_uid=uid, owner_gid=gid, mode=mode))
-        self._announce(each)
+        self._announce(each, again=True)
         return msgspec.structs.replace(facts, mounts=tuple(mounts))
 
     def _device_allow(self, alive: Sequence[_Listed]) -> Mapping[str, Any]:
@@ -262,6 +261,10 @@ def _item(each: _Listed) -> str:
     return f"container {each.name}"
 
 
+def _path(each: _Listed) -> str:
+    return f"/containers/{each.id}/json"
+
+
 def _quoted(name: str) -> str:
     return name if all(c.isalnum() or c in ":._-" for c in name) and name else "unnamed"
 
@@ -283,7 +286,7 @@ def _listed(answer: object) -> tuple[list[_Listed], int]:
     return found[:_MAX_CONTAINERS], max(0, len(found) - _MAX_CONTAINERS)
 
 
-def last_updates(client: Any, now: float) -> dict[str, str]:
+def last_updates(client: EngineClient, now: float) -> dict[str, str]:
     """Return the time of each container's last update, from the engine's memory of its last events."""
     filters = msgspec.json.encode({"type": ["container"], "event": ["update"]}).decode()
     found: dict[str, str] = {}

@@ -49,7 +49,7 @@ def parse_mountinfo(text: str) -> list[Mount]:
 
 def _plain(text: str) -> str:
     # The kernel writes blanks, tabs, newlines and backslashes as octal.
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text) if "\\" in text else text
 
 
 def read_mounts(root: Root) -> list[Mount]:

@@ -12,6 +12,7 @@ from gpudoctor.probes.regular_file import names_in, open_regular, real_path
 from gpudoctor.probes.root import Root
 
 _STATUS = "/var/lib/dpkg/status"
+_INFO = "/var/lib/dpkg/info"
 _STATUS_BYTES = 128 << 20
 _RPM = ("/var/lib/rpm", "/usr/lib/sysimage/rpm")
 #: The toolkit's programs came as nvidia-container-toolkit-base before 1.19, and alone on Jetson.
@@ -49,20 +50,20 @@ def read_packages(root: Root) -> Packages:
 
 def _dpkg(root: Root, text: str) -> Packages:
     versions: dict[str, str] = {}
+    times: dict[str, str] = {}
     for name in (*TOOLKIT, *LIBRARY, *_COMPOSE, *_ENGINES):
         # The file has megabytes: only the stanzas asked for are taken apart.
         start = 0 if text.startswith(f"Package: {name}\n") else text.find(f"\nPackage: {name}\n") + 1
         if start == 0 and not text.startswith(f"Package: {name}\n"):
             continue
-        stanza = text[start : text.find("\n\n", start) if "\n\n" in text[start:] else len(text)]
+        end = text.find("\n\n", start)
+        stanza = text[start : end if end > 0 else len(text)]
         fields = dict(line.partition(": ")[::2] for line in stanza.splitlines() if not line.startswith(" "))
         if fields.get("Status", "").endswith(" installed"):
             versions[name] = fields.get("Version", "").strip()[:100]
-    times: dict[str, str] = {}
-    for name in versions:
-        for path in (f"/var/lib/dpkg/info/{name}.list", *root.glob(f"/var/lib/dpkg/info/{name}:*.list")):
-            if (status := root.stat(path)) is not None:
-                times[name] = _iso(status.st_mtime)
+            for path in (f"{_INFO}/{name}.list", f"{_INFO}/{name}:{fields.get('Architecture', '')[:20]}.list"):
+                if (status := root.stat(path)) is not None:
+                    times[name] = _iso(status.st_mtime)
     return Packages(versions, times)
 
 
