@@ -28,6 +28,9 @@ from rig_fixtures import (  # noqa: F401
 from gpudoctor.probes.reporter import Reporter
 from gpudoctor.probes.root import Root
 
+#: Where a wheel that takes minutes to build is kept from run to run.
+LLAMA_WHEELS = Path.home() / ".cache" / "gpudoctor-tests" / "wheels"
+
 Reason = str | None
 """Why a tier cannot run here, or None when it can."""
 
@@ -79,11 +82,39 @@ def has_docker() -> Reason:
     return "busybox here is not static (Debian package busybox-static)" if run_ok("ldd", "/bin/busybox") else None
 
 
+def has_compose() -> Reason:
+    """Docker's Compose plugin, the newest that Debian has; it needs no engine to read files."""
+    cache = Path(os.environ.get("GPUDOCTOR_TESTS_CACHE", Path.home() / ".cache" / "gpudoctor-tests"))
+    if any(cache.glob("sid-*/usr/libexec/docker/cli-plugins/docker-compose")):
+        return None
+    if os.environ.get("GPUDOCTOR_TIER_INSTALL") != "1":
+        return "no Compose plugin in the tests' cache; tests/run fetches it"
+    folder = Path(__file__).parent / "rig"
+    fetch = "import sys; sys.path.insert(0, sys.argv[1]); import rig_packages; rig_packages.newest_engine()"
+    return None if run_ok(sys.executable, "-c", fetch, str(folder)) else "the Compose plugin could not be fetched"
+
+
+def has_systemd() -> Reason:
+    """A systemd of one's own, as PID 1 of namespaces on cgroup v2."""
+    if reason := has_docker() or program("setpriv", "util-linux"):
+        return reason
+    if not Path("/lib/systemd/systemd").exists() and (reason := program("systemd-analyze", "systemd")):
+        return reason
+    cgroup2 = any(line.split()[2] == "cgroup2" for line in Path("/proc/self/mounts").read_text().splitlines())
+    return None if cgroup2 else "no cgroup v2 is mounted here"
+
+
 def has_package_index() -> Reason:
     with tempfile.TemporaryDirectory() as folder:
         # pip itself knows best how this machine reaches its index.
         pip = (sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, "setuptools>=77")
         return None if run_ok(*pip) else "pip reaches no package index"
+
+
+def has_llama_server() -> Reason:
+    if list(LLAMA_WHEELS.glob("llama_cpp_python-*.whl")):
+        return None
+    return f"no wheels in {LLAMA_WHEELS} (pip wheel -w there 'llama-cpp-python[server]', about five minutes)"
 
 
 TIERS: dict[str, Callable[[], Reason]] = {
@@ -94,8 +125,11 @@ TIERS: dict[str, Callable[[], Reason]] = {
     "root": has_namespaces,
     "install": has_package_index,
     "docker": has_docker,
+    "systemd": has_systemd,
+    "compose": has_compose,
+    "llama-server": has_llama_server,
 }
-SLOW = ("root", "install", "docker")
+SLOW = ("root", "install", "docker", "systemd", "compose")
 
 TIERS_OF_ITEM = pytest.StashKey[dict[str, list[str]]]()
 OUTCOMES = pytest.StashKey[dict[str, Counter[str]]]()

@@ -9,6 +9,7 @@ from gpudoctor.compose.tree import ComposeError, Node, text_of
 from gpudoctor.facts.compose import Place
 
 _MAX_PORTS = 4096
+_NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
@@ -31,6 +32,8 @@ def service(node: Node, name: str, paths: Paths) -> Node:
     Raises:
         ComposeError: A key has another type than Compose takes.
     """
+    if not _NAME.fullmatch(name):
+        raise ComposeError(f"{name[:60]!r} is no name of a service", node.place, "letters, digits, dots, _ and - only")
     if not isinstance(node.value, dict):
         raise ComposeError(f"the service {name[:60]!r} must be a mapping, and is {node.kind}", node.place)
     found: dict[str, Node] = {}
@@ -62,8 +65,8 @@ def _words(node: Node, key: str, paths: Paths) -> Node:
         return node._replace(value=[Node(word, node.place, written=node.written) for word in words])
     expect(node, list, key, "a list or text")
     for each in node.value:
-        expect(each, (str, int, float, bool), f"a word of {key}", "text")
-    return node._replace(value=[each._replace(value=text_of(each.value)) for each in node.value])
+        expect(each, str, f"a word of {key}", "text in quotation marks")
+    return node
 
 
 def _environment(node: Node, key: str, paths: Paths) -> Node:

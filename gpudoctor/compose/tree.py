@@ -3,6 +3,7 @@
 Compose's own library reads YAML as Go does: ``yes`` and ``on`` are text, ``22:22`` is text, ``0644`` is octal.
 """
 
+import math
 import os
 import re
 import stat
@@ -187,7 +188,8 @@ def _scalar(text: str) -> Value:
             return sign * (int(digits, 8) if octal else int(digits, 0))
         except ValueError:
             pass
-    return float(bare) if _FLOAT.fullmatch(bare) else text
+    number = float(bare) if _FLOAT.fullmatch(bare) else None
+    return text if number is None or math.isinf(number) else number
 
 
 def text_of(value: Value) -> str:
