@@ -29,7 +29,7 @@ from gpudoctor.probes.reporter import Reporter
 from gpudoctor.probes.root import Root
 
 #: Where a wheel that takes minutes to build is kept from run to run.
-LLAMA_WHEELS = Path.home() / ".cache" / "gpudoctor-tests" / "wheels"
+LLAMA_WHEELS = Path(os.environ.get("GPUDOCTOR_TESTS_CACHE", Path.home() / ".cache" / "gpudoctor-tests")) / "wheels"
 
 Reason = str | None
 """Why a tier cannot run here, or None when it can."""
@@ -129,7 +129,7 @@ TIERS: dict[str, Callable[[], Reason]] = {
     "compose": has_compose,
     "llama-server": has_llama_server,
 }
-SLOW = ("root", "install", "docker", "systemd", "compose")
+SLOW = ("root", "install", "docker", "systemd", "compose", "llama-server")
 
 TIERS_OF_ITEM = pytest.StashKey[dict[str, list[str]]]()
 OUTCOMES = pytest.StashKey[dict[str, Counter[str]]]()
@@ -222,9 +222,15 @@ def pytest_terminal_summary(
             state = "not run: no test of it was selected"
         if tier in lacking:
             state += "  <- REQUIRED"
-        terminalreporter.line(f"{tier:<11}{state}")
+        terminalreporter.line(f"{tier:<13}{state}")
     if lacking:
         terminalreporter.line(f"Required tiers that did not run: {', '.join(lacking)}", red=True)
+
+
+@pytest.fixture(scope="session")
+def llama_wheels() -> Path:
+    """Where the tier ``llama-server`` keeps what it takes minutes to build."""
+    return LLAMA_WHEELS
 
 
 @pytest.fixture(scope="session")

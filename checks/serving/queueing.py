@@ -48,17 +48,19 @@ def queueing(
     if not serving.answering:
         yield skipped("host", "no engine answers here")
     for each in serving.answering:
-        yield _judge(each, machine, target.users, policy["queue_gain_min"])
+        crowd = _stalled(each, policy["queue_gain_min"], policy["queue_wait_seconds"])
+        yield _judge(each, machine, target.users, crowd)
 
 
-def _judge(each: Endpoint, machine: Machine, users: int | None, gain: float) -> Finding:
+def _judge(
+    each: Endpoint, machine: Machine, users: int | None, crowd: tuple[LiveRun, LiveRun] | None
+) -> Finding:
     slots = slots_of(each, machine.containers)
     if slots is None and each.engine == "ollama" and variables_of(each, machine.containers) is not None:
         slots = 1
     seen = (saw("requests served at once", slots, each.url), saw("running", each.running, each.url),
             saw("waiting", each.waiting, each.url), *_costs(each, machine, users or _crowd(each)),
             *_evicting(each, machine))
-    crowd = _stalled(each, gain)
     if crowd is not None:
         alone, many = crowd
         return warned(
@@ -82,7 +84,7 @@ def _judge(each: Endpoint, machine: Machine, users: int | None, gain: float) -> 
     return passed(each.subject, "nobody waits at {engine}", engine=each.engine, evidence=seen)
 
 
-def _stalled(each: Endpoint, gain: float) -> tuple[LiveRun, LiveRun] | None:
+def _stalled(each: Endpoint, gain: float, seconds: float) -> tuple[LiveRun, LiveRun] | None:
     """The first step of the ladder at which a crowd only waits: one request's speed, shared out one by one."""
     first: dict[str, LiveRun] = {run.model: run for run in reversed(each.live) if run.concurrency == 1}
     for run in each.live:
@@ -93,8 +95,8 @@ def _stalled(each: Endpoint, gain: float) -> tuple[LiveRun, LiveRun] | None:
                 and run.slowest_first_token_seconds and alone.tokens):
             continue
         answer = alone.tokens / alone.total_tokens_per_s
-        waits = run.slowest_first_token_seconds - alone.first_token_seconds > answer / 2
-        if waits and run.total_tokens_per_s < gain * alone.total_tokens_per_s:
+        wait = run.slowest_first_token_seconds - alone.first_token_seconds
+        if wait > max(answer / 2, seconds) and run.total_tokens_per_s < gain * alone.total_tokens_per_s:
             return alone, run
     return None
 

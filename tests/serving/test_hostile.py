@@ -194,3 +194,10 @@ def test_plain_http_asked_with_tls_is_named(serving: Serving, engine: Engine) ->
 def test_an_unknown_host_is_named(serving: Serving) -> None:
     status, message = verdict(serving("http://no-such-host.invalid:8000"))
     assert (status, "name of its host is not known" in message) == ("fail", True)
+
+
+def test_a_port_where_nobody_listens_is_named(serving: Serving) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    status, message = verdict(serving(f"http://127.0.0.1:{port}"))
+    assert (status, "nobody listens there" in message) == ("fail", True)
