@@ -53,10 +53,16 @@ def _block(text: str) -> tuple[str, ...] | Unavailable:
     fields = dict(pairs)
     if fields.get("LoadState", "loaded") != "loaded":
         return Unavailable("systemd knows no scope of this container")
-    allowed = tuple(value.split()[0][:200] for name, value in pairs if name == "DeviceAllow" and value.split())
+    allowed = tuple(device for name, value in pairs if name == "DeviceAllow" and (device := _opened(value)))
     if not allowed and fields.get("DevicePolicy", "auto") == "auto":
         return ("*",)
     return allowed[:_MAX_ALLOWED]
+
+
+def _opened(rule: str) -> str | None:
+    """Return the device of ``/dev/char/195:0 rw``; None for ``char-* m``, which every scope has: make, not open."""
+    device, _, rights = rule.strip().partition(" ")
+    return device[:200] if not rights or {"r", "w"} <= set(rights) else None
 
 
 def reloads(since: str) -> tuple[str, ...] | Unavailable:
