@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gpudoctor.checking.selection import Selection
     from gpudoctor.checking.target import Target
     from gpudoctor.checking.verdict import Judgement
+    from gpudoctor.cli.compose_lint import Composed
     from gpudoctor.facts.snapshot import Snapshot
     from gpudoctor.reports.report import Report
 
@@ -30,6 +31,10 @@ def check(
     for_: Annotated[
         list[str] | None,
         typer.Option("--for", metavar="ENGINE", help="What shall run: vllm==0.33.0, ollama, or an image. Repeatable."),
+    ] = None,
+    compose: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Also judge these Compose files, and their engines. Repeatable."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="The model that shall run.")] = None,
     gpus: Annotated[str | None, typer.Option(metavar="0,1", help="Judge only these GPUs.")] = None,
@@ -108,7 +113,9 @@ def check(
     style, unknown_is = style_for(exit_style, on_unknown, outputs[0].format)
     _one_of("--fail-on", fail_on, ("fail", "warn", "never"))
     _one_of("--color", color, ("auto", "always", "never"))
-    target = _target(for_ or [], model, gpus, expect_gpus, stage, psu_watts, port or [], deep, use_busy, live)
+    composed = _composed(compose)
+    images = () if composed is None else composed.engine_images
+    target = _target(for_ or images, model, gpus, expect_gpus, stage, psu_watts, port or [], deep, use_busy, live)
     if probe_image is not None and not live:
         raise Failure("--probe-image names the image for --live", "command line", "add --live")
     policy = load_configuration(config or [], no_config)
@@ -123,6 +130,8 @@ def check(
         started = time.perf_counter()
         now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         facts = _facts(snapshot, root, timeout, target, selection, quiet, python or [], age, probe_image)
+        if composed is not None:
+            facts = msgspec.structs.replace(facts, compose=composed.facts)
         judgement = judge_snapshot(facts, target, policy, catalogue, selection, require or [], fail_on)
         report = make_report(
             judgement,
@@ -167,6 +176,12 @@ def _again(wait: str | None, watch: str | None, snapshot: Path | None, format_na
         raise Failure(f"--watch writes report after report, and {format_name} is one document", "--format",
                       "print jsonl, or write it with -o FORMAT=FILE")  # fmt: skip
     return seconds_of(wait or watch or "", flag)
+
+
+def _composed(files: Sequence[str] | None) -> "Composed | None":
+    from gpudoctor.cli.compose_lint import Composed, read_compose
+
+    return Composed(read_compose(files)) if files else None
 
 
 def load_configuration(named: Sequence[Path], no_config: bool) -> "Policy":

@@ -90,6 +90,19 @@ def lint(
     return judgement.exit_code
 
 
+class Composed(msgspec.Struct, frozen=True):
+    """Projects that were read, for a command that judges the machine as well."""
+
+    facts: "Compose"
+
+    @property
+    def engine_images(self) -> tuple[str, ...]:
+        """The images of services that run an engine, as ``--for`` would name them."""
+        from gpudoctor.judging.composed import engine_services
+
+        return tuple(dict.fromkeys(each.image for each, _ in engine_services(self.facts) if each.image))
+
+
 def read_compose(
     files: "Sequence[str]", profiles: "Sequence[str]" = (), env_files: "Sequence[str]" = (), folder: str | None = None
 ) -> "Compose":
