@@ -75,15 +75,15 @@ class While:
 
 
 class Until:
-    """A document that says itself where it ends."""
+    """A document that says itself where it ends; a line of another form breaks it off."""
 
-    def __init__(self, last: "re.Pattern[str]") -> None:
-        self._last, self.complete = last, False
+    def __init__(self, last: "re.Pattern[str]", form: "re.Pattern[str]") -> None:
+        self._last, self._form, self.complete = last, form, False
 
     def takes(self, line: str) -> bool:
-        """Take every line up to the last."""
+        """Take every line of the form up to the last."""
         self.complete = self._last.search(line) is not None
-        return True
+        return self.complete or self._form.match(line) is not None
 
 
 class Blocks:

@@ -70,6 +70,15 @@ def read(text: str, line: int, file: str) -> Reading | None:
     return msgspec.structs.replace(reading, name=name.replace(" ", "-"))
 
 
+def is_one(data: bytes) -> bool:
+    """Tell whether a file is one JSON document and nothing else."""
+    try:
+        msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
 def _too_deep(value: Any, depth: int = 0) -> bool:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return depth > _MAX_DEPTH or any(_too_deep(each, depth + 1) for each in inner)

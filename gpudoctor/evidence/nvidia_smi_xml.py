@@ -183,7 +183,7 @@ def _process(told: dict[str, str]) -> GpuProcess | None:
 KIND = Kind(
     name="nvidia-smi-xml",
     begins=r"\s{0,8}(?:<\?xml [^>]{0,80}\?>\s{0,8}$|<!DOCTYPE nvidia_smi_log|<nvidia_smi_log\b)",
-    extent=lambda: Until(re.compile(r"</nvidia_smi_log>")),
+    extent=lambda: Until(re.compile(r"</nvidia_smi_log>"), re.compile(r"\s*$|\s*<|\s+\S")),
     read=read,
     alone=True,
     words=("nvidia_smi_log",),

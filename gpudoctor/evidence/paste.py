@@ -109,9 +109,14 @@ class Paste:
         report = b'"gpudoctor.report/' in chunk.data[:4096]
         if not report and b'"gpudoctor.snapshot/' not in chunk.data[:4096]:
             return False
+        place = file.tell() if file.seekable() else 0
         file.seek(0) if file.seekable() else None
         data = file.read(MAX_FILE_BYTES + 1) if file.seekable() else chunk.data
         if report:
+            if not json_documents.is_one(data):
+                # Something follows it, or it breaks off: the readers of documents find its end.
+                file.seek(place) if file.seekable() else None
+                return False
             self._blocks.whole(json_documents.KIND, data.decode("utf-8", "replace").strip(), name)
             self.pieces.append(Piece(file=name, kind="text"))
             return True
