@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from compose_plugin import Refused, config, ours, plugin, theirs
 
 from gpudoctor.compose.reading import Wishes, read_project
 from gpudoctor.compose.tree import ComposeError
-
-sys.path.insert(0, str(Path(__file__).parent))
-from compose_plugin import Refused, config, ours, plugin, theirs
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "compose"
 TABLE: dict[str, Any] = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rig_packages import NoPackages, newest_engine
+
 from gpudoctor.facts.compose import ComposeProject, Service
 
 
@@ -18,18 +20,10 @@ class Refused(Exception):
 
 def plugin() -> Path | None:
     """Return the plugin of Debian's newest docker-compose package, fetched into the tests' cache; None without one."""
-    import sys
-
-    sys.path.insert(0, str(Path(__file__).parents[1] / "rig"))
     try:
-        from rig_packages import NoPackages, newest_engine
-
-        try:
-            found = newest_engine() / "usr/libexec/docker/cli-plugins/docker-compose"
-        except NoPackages:
-            return None
-    finally:
-        sys.path.pop(0)
+        found = newest_engine() / "usr/libexec/docker/cli-plugins/docker-compose"
+    except NoPackages:
+        return None
     return found if found.exists() else None
 
 
