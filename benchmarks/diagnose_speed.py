@@ -1,7 +1,7 @@
 """How fast and in how much memory `diagnose` reads logs, beside `grep -aciE` with the same words in the same run.
 
 `python benchmarks/diagnose_speed.py [MB]`: realistic logs of vLLM, Ollama and a kernel, and one whose every line nearly
-fits a signature; linearity over 1/10, 1 and 4 times the size. The ratio is the figure; absolute speeds are the machine's.
+fits a signature; linearity over 1/10, 1 and 4 times the size. The ratio is the figure; speeds are the machine's.
 """
 
 import re
@@ -21,8 +21,9 @@ def vllm(number: int) -> str:
     """Requests and throughput, as the server prints them."""
     if number % 10 == 0:
         return (f"INFO 11-02 09:{number // 60 % 60:02}:{number % 60:02} [loggers.py:127] Engine 000: Avg prompt "
-                f"throughput: {number % 977}.1 tokens/s, Avg generation throughput: {number % 331}.4 tokens/s, Running: "
-                f"{number % 64} reqs, Waiting: 0 reqs, GPU KV cache usage: {number % 97}.2%, Prefix cache hit rate: 41.7%")
+                f"throughput: {number % 977}.1 tokens/s, Avg generation throughput: {number % 331}.4 tokens/s, "
+                f"Running: {number % 64} reqs, Waiting: 0 reqs, GPU KV cache usage: {number % 97}.2%, "
+                "Prefix cache hit rate: 41.7%")
     if number % 10 == 1:
         return (f"INFO 11-02 09:00:{number % 60:02} [logger.py:40] Received request chatcmpl-{number * 7919:032x}: "
                 f"prompt: '<|im_start|>user\\nWrite a story about number {number}<|im_end|>', params: "

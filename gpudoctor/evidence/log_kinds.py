@@ -4,7 +4,7 @@
 LOGS: dict[str, tuple[str, ...]] = {
     "vLLM log": ("vllm api server version", "[api_server.py:", "[core.py:", "[gpu_worker.py:", "[gpu_model_runner.py:",
                  "[loggers.py:", "[llm_engine.py", "llm_engine.py:", "[kv_cache_utils.py:", "[parallel_state.py:",
-                 "[shm_broadcast.py:", "[launcher.py:", "[scheduler.py:", "scheduler.py:", "[metrics.py:", "metrics.py:",
+                 "[shm_broadcast.py:", "[launcher.py:", "[scheduler.py:", "scheduler.py:", "metrics.py:",
                  "[cuda.py:", "[config.py:", "[weight_utils.py:", "loading safetensors checkpoint shards",
                  "[monitor.py:"),
     "SGLang log": ("server_args=serverargs", "decode batch, #running", "prefill batch, #new-seq",

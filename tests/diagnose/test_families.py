@@ -1,8 +1,10 @@
 """Each way of saying a thing leads to the id of its cause, first."""
 
 import io
+import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ from gpudoctor.checking.plugins import load_checks
 from gpudoctor.checking.policy import load_policy
 from gpudoctor.checking.run import run_checks
 from gpudoctor.checking.target import Target
-from gpudoctor.checking.verdict import judge
+from gpudoctor.checking.verdict import Judgement, judge
 from gpudoctor.evidence.paste import Paste
 from gpudoctor.facts.signatures import Signatures
 
@@ -34,14 +36,22 @@ def read_families() -> list[tuple[tuple[str, ...], str]]:
 CASES = read_families()
 
 
-def bad_ids(text: str) -> list[str]:
+def judged(text: str) -> Judgement:
     paste = Paste()
     paste.feed(io.BytesIO(text.encode()), "paste.txt")
     facts = paste.snapshot()
     results = run_checks(CHECKS, facts, Target(), POLICY)
     results = with_log(results, CHECKS, facts, {check.id for check in CHECKS})
     judgement = judge(results, policy=POLICY, gatekeepers={})
-    return [r.id for r in ranked(judgement.results) if r.status in ("fail", "warn", "unknown")]
+    return msgspec.structs.replace(judgement, results=ranked(judgement.results))
+
+
+def bad_ids(text: str) -> list[str]:
+    return [r.id for r in judged(text).results if r.status in ("fail", "warn", "unknown")]
+
+
+def statuses(text: str, status: str) -> list[str]:
+    return [r.id for r in judged(text).results if r.status == status]
 
 
 @pytest.mark.parametrize(("ids", "text"), CASES, ids=[text[:60] for _, text in CASES])
@@ -57,6 +67,37 @@ def test_a_line_of_a_healthy_log_proves_nothing(line: str) -> None:
     log = paste.snapshot().signatures
     assert isinstance(log, Signatures)
     assert log.matches == ()
+
+
+def read_healthy() -> list[tuple[str, str]]:
+    text = (Path(__file__).parent / "healthy.txt").read_text(encoding="utf-8")
+    parts = re.split(r"(?m)^== (.*)\n", text)[1:]
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+@pytest.mark.parametrize(("name", "text"), read_healthy(), ids=[name for name, _ in read_healthy()])
+def test_nobody_healthy_is_accused(name: str, text: str) -> None:
+    assert statuses(text, "fail") == []
+
+
+@pytest.mark.parametrize(
+    "name", ["vllm-v1-startup", "sglang-startup", "tgi-startup", "llama-cpp-startup", "ollama-startup", "kernel-boot"]
+)
+def test_a_healthy_log_is_called_so_and_no_more(name: str) -> None:
+    text = dict(read_healthy())[name]
+    assert statuses(text, "unknown") == []
+    said = [r.finding for r in judged(text).results if r.id == "serving.load-failed"]
+    assert [(each.status, each.params["lines"]) for each in said] == [("pass", text.count("\n"))]
+
+
+@pytest.mark.parametrize("name", ["poem", "shell-history"])
+def test_what_is_not_known_is_no_pass(name: str) -> None:
+    assert statuses(dict(read_healthy())[name], "unknown") == ["serving.load-failed"]
+
+
+def test_an_error_that_is_not_known_is_no_pass() -> None:
+    log = dict(read_healthy())["vllm-v1-startup"] + "FrobnicationError: the flux is not aligned\n"
+    assert statuses(log, "unknown") == ["serving.load-failed"]
 
 
 PARTS = (

@@ -48,7 +48,8 @@ def test_every_question_has_a_line() -> None:
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.check)
 def test_a_question_holds_together(question: signatures.Question) -> None:
-    assert set(question.signatures) <= {key for key, each in signatures.by_key().items() if each.check == question.check}
+    own = {key for key, each in signatures.by_key().items() if each.check == question.check}
+    assert set(question.signatures) <= own
     assert question.ask.endswith("?")
     assert len(question.answers) > 1
 
