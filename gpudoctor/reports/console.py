@@ -15,17 +15,12 @@ from gpudoctor.checking.finding import STATUSES
 from gpudoctor.facts.gpus import Gpu, Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.snapshot import Snapshot
+from gpudoctor.reports.language import tell, tell_many
 from gpudoctor.reports.report import Report, ReportResult
-from gpudoctor.reports.words import duration, evidence_value, harmless, short, size
+from gpudoctor.reports.words import duration, evidence_value, fill, harmless, short, size
 
 _WORDS = {"fail": "FAIL", "warn": "WARN", "unknown": "UNKNOWN", "info": "INFO", "skip": "SKIP", "pass": "PASS"}
 STYLES = {"fail": "bold red", "warn": "yellow", "unknown": "magenta", "info": "cyan", "skip": "dim", "pass": "green"}
-_READY = {
-    "pass": "Ready{what}.",
-    "warn": "Ready{what}, with warnings.",
-    "fail": "Not ready{what}.",
-    "unknown": "No verdict: what decides could not be judged.",
-}
 #: Width of what is not a terminal: logs and pipes.
 _LOG_WIDTH = 100
 #: Of a host, system or GPU in the header.
@@ -201,14 +196,14 @@ def _block(console: Console, block: Block, results: Sequence[ReportResult], look
         for evidence in first.evidence:
             where = f"  ({harmless(evidence.source)})" if evidence.source else ""
             value = evidence_value(evidence.what, evidence.value)
-            _row(console, "seen", f"{harmless(evidence.what)}: {value}{where}")
+            _row(console, tell("seen"), f"{harmless(tell(evidence.what))}: {value}{where}")
     if first.accepted:
-        until = f" until {first.accepted.until}" if first.accepted.until else ""
-        _row(console, "accepted", f"{harmless(first.accepted.reason)}{until}")
+        until = tell(" until {date}").replace("{date}", first.accepted.until) if first.accepted.until else ""
+        _row(console, tell("accepted"), f"{harmless(first.accepted.reason)}{until}")
     _symptoms(console, first, results)
     _fixes(console, block)
     if problem and not look.quiet:
-        _row(console, "more", f"gpudoctor explain {first.id}")
+        _row(console, tell("more"), f"gpudoctor explain {first.id}")
 
 
 def _fixes(console: Console, block: Block) -> None:
@@ -218,18 +213,18 @@ def _fixes(console: Console, block: Block) -> None:
             if (step.text, step.command) in printed:
                 continue
             if len(printed) >= 8:
-                _row(console, "", "and the same for the others (--json lists every command)")
+                _row(console, "", tell("and the same for the others (--json lists every command)"))
                 return
             printed.add((step.text, step.command))
             risk = f"  ({step.risk})" if step.risk else ""
-            _row(console, "fix" if len(printed) == 1 else "", step.text + risk)
+            _row(console, tell("fix") if len(printed) == 1 else "", step.text + risk)
             if step.command:
                 # Commands are copied: never wrapped.
                 console.print(Text(" " * 14 + step.command, style="bold"), soft_wrap=True)
 
 
 def _symptoms(console: Console, cause: ReportResult, results: Sequence[ReportResult]) -> None:
-    label = "explains"
+    label = tell("explains")
     for block in _blocks(r for r in results if r.caused_by == cause.id and r.id in cause.explains):
         _row(console, label, _symptom(block))
         label = ""
@@ -271,7 +266,7 @@ def _areas(console: Console, report: Report) -> None:
         style = STYLES[worst] if worst in ("fail", "warn", "unknown") else ""
         grid.add_row(Text(f"  {area}"), Text("   ".join(words), style=style))
     if idle:
-        grid.add_row(Text("  others"), Text(f"{sum(idle.values())} skip: {', '.join(sorted(idle))}"))
+        grid.add_row(Text("  " + tell("others")), Text(f"{sum(idle.values())} skip: {', '.join(sorted(idle))}"))
     console.print(grid)
 
 
@@ -288,15 +283,33 @@ def _summary(report: Report) -> Text:
     words = []
     if causes:
         symptoms = sum(r.caused_by is not None for r in report.results)
-        folded = f" ({symptoms} symptom{'s' * (symptoms != 1)})" if symptoms else ""
-        words.append(f"{causes} cause{'s' * (causes != 1)} block{'s' * (causes == 1)} this machine{folded}")
-    for status, name in (("warn", "warning"), ("unknown", "unknown"), ("accepted", "accepted")):
-        count = summary[status]
-        if count:
-            words.append(f"{count} {name}{'s' * (status == 'warn' and count != 1)}")
+        folded = f" ({tell_many('{count} symptom', '{count} symptoms', symptoms)})" if symptoms else ""
+        blocked = tell_many("{count} cause blocks this machine", "{count} causes block this machine", causes)
+        words.append(blocked + folded)
+    if summary["warn"]:
+        words.append(tell_many("{count} warning", "{count} warnings", summary["warn"]))
+    if summary["unknown"]:
+        words.append(tell_many("{count} unknown", "{count} unknown", summary["unknown"]))
+    if summary["accepted"]:
+        words.append(tell_many("{count} accepted", "{count} accepted", summary["accepted"]))
     text = Text(", ".join(words) + ". " if words else "")
-    text.append(f"{summary['pass']} passed in {duration(report.run.duration_s)}. ")
-    style = {"pass": "bold green", "warn": "bold yellow", "fail": "bold red", "unknown": "bold magenta"}[report.verdict]
-    what = " for the driver and an engine to be installed" if report.run.stage == "pre-install" else ""
-    text.append(_READY[report.verdict].format(what=what), style=style)
+    passed = {"count": summary["pass"], "time": duration(report.run.duration_s)}
+    text.append(fill(tell("{count} passed in {time}. "), passed))
+    text.append(verdict(report), style=f"bold {STYLES[report.verdict]}".replace("bold bold", "bold"))
     return text
+
+
+def verdict(report: Report) -> str:
+    """Return the verdict as a sentence."""
+    if report.verdict == "unknown":
+        return tell("No verdict: what decides could not be judged.")
+    installing = report.run.stage == "pre-install"
+    if report.verdict == "fail":
+        return tell("Not ready for the driver and an engine to be installed.") if installing else tell("Not ready.")
+    if report.verdict == "warn":
+        return (
+            tell("Ready for the driver and an engine to be installed, with warnings.")
+            if installing
+            else tell("Ready, with warnings.")
+        )
+    return tell("Ready for the driver and an engine to be installed.") if installing else tell("Ready.")

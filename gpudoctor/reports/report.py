@@ -11,6 +11,7 @@ from gpudoctor.checking.verdict import FailOn, Judgement, Verdict
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.matrices.table import date_in_use
 from gpudoctor.reports import words
+from gpudoctor.reports.language import tell
 from gpudoctor.reports.machine import machine
 
 SCHEMA: Literal["gpudoctor.report/1"] = "gpudoctor.report/1"
@@ -98,7 +99,8 @@ def show(result: Result) -> ReportResult:
         params=finding.params,
         evidence=tuple(ReportEvidence(e.what, e.value, e.source) for e in finding.evidence),
         fix=tuple(
-            ReportStep(words.step_text(s, finding), words.step_command(s, finding), s.risk) for s in finding.fix
+            ReportStep(words.step_text(s, finding), words.step_command(s, finding), s.risk and tell(s.risk))
+            for s in finding.fix
         ),
         location=finding.location,
         explains=result.explains,

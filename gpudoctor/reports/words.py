@@ -6,6 +6,8 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gpudoctor.reports.language import tell
+
 if TYPE_CHECKING:
     from gpudoctor.checking.finding import Finding, Step, Value
 
@@ -118,12 +120,12 @@ def _vformat(filler: _Filler, template: str, params: "Mapping[str, Value]") -> s
 
 def message(finding: "Finding") -> str:
     """Return a finding's sentence."""
-    return fill(finding.message, finding.params)
+    return fill(tell(finding.message), finding.params)
 
 
 def step_text(step: "Step", finding: "Finding") -> str:
     """Return a step's sentence."""
-    return fill(step.text, {**finding.params, **step.params})
+    return fill(tell(step.text), {**finding.params, **step.params})
 
 
 def step_command(step: "Step", finding: "Finding") -> str | None:

@@ -1,0 +1,190 @@
+"""The catalogues of translations: collect every text that people read, keep what is translated, compile.
+
+Without options it updates gpudoctor/locale/*/LC_MESSAGES/gpudoctor.po and .mo. ``--missing`` prints what is not
+translated yet as a .po to fill in; ``--take FILE`` takes translations from such a file.
+
+Needs Babel, which is a tool for building only: the catalogues are read with Python's own gettext.
+"""
+
+import argparse
+import ast
+import datetime
+import io
+import string
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po, write_po
+
+ROOT = Path(__file__).parents[1]
+LOCALE = ROOT / "gpudoctor" / "locale"
+LANGUAGES = ("ko",)
+SOURCES = ("checks", "gpudoctor")
+#: Function -> which positional arguments are texts; and keywords that hold one in any call.
+CALLS: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys(("passed", "failed", "warned", "noted", "unknown", "skipped"), (1,)),
+    "step": (0,), "Step": (0,), "saw": (0,), "tell": (0,), "tell_many": (0, 1),
+}  # fmt: skip
+KEYWORDS: dict[str, frozenset[str]] = {
+    "risk": frozenset(CALLS), "message": frozenset({"Finding"}), "help": frozenset({"Option", "Argument"}),
+}  # fmt: skip
+
+Text = tuple[str, str]
+
+
+def texts(root: Path = ROOT) -> Iterator[Text]:
+    """Yield every text with the file it stands in; a text in several places comes several times."""
+    for folder in SOURCES:
+        for path in sorted((root / folder).rglob("*.py")):
+            place = str(path.relative_to(root))
+            yield from ((text, place) for text in _in_code(ast.parse(path.read_text(encoding="utf-8")), place))
+    table = root / "gpudoctor" / "matrices" / "signatures.toml"
+    yield from ((text, str(table.relative_to(root))) for text in _in_signatures(table))
+
+
+def _in_code(tree: ast.Module, place: str) -> Iterator[str]:
+    constants = {
+        target.id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            for position in CALLS.get(name, ()):
+                if position < len(node.args):
+                    yield from _strings(node.args[position], constants)
+            for keyword in node.keywords:
+                if keyword.arg is not None and name in KEYWORDS.get(keyword.arg, ()):
+                    yield from _strings(keyword.value, constants)
+    if place.startswith("gpudoctor/cli/"):
+        yield from _of_commands(tree)
+    if place.startswith("checks/") and (manual := ast.get_docstring(tree)):
+        yield " ".join(manual.split("\n\n")[0].split())
+
+
+def _of_commands(tree: ast.Module) -> Iterator[str]:
+    """Yield the help of commands: docstrings of functions with options, and the lists of commands."""
+    for node in tree.body:
+        text = ast.get_docstring(node) if isinstance(node, ast.FunctionDef) else None
+        if text and "Annotated" in ast.dump(node.args):  # type: ignore[attr-defined]
+            yield text
+        if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Dict) and "COMMANDS" in ast.dump(node.target):
+            for value in node.value.values:
+                yield ast.literal_eval(value)[1]
+
+
+def _strings(node: ast.expr, constants: dict[str, ast.expr]) -> Iterator[str]:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.IfExp):
+        yield from _strings(node.body, constants)
+        yield from _strings(node.orelse, constants)
+    elif isinstance(node, ast.Name) and node.id in constants:
+        yield from _strings(constants[node.id], {})
+    elif isinstance(node, ast.Dict):
+        for value in node.values:
+            yield from _strings(value, constants)
+    elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+        yield from _strings(node.value, constants)
+
+
+def _in_signatures(path: Path) -> Iterator[str]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    for row in (*table.get("verdict", ()), *table.get("verdicts", ()), *table.get("signature", ()),
+                *table.get("signatures", ())):  # fmt: skip
+        if row.get("message"):
+            yield row["message"]
+        for way in row.get("fix", ()):
+            yield from (way[key] for key in ("text", "risk") if way.get(key))
+    for question in (*table.get("question", ()), *table.get("questions", ())):
+        yield from (question[key] for key in ("ask", "text") if question.get(key))
+        for answer in question.get("answers", question.get("answer", ())):
+            yield from (answer[key] for key in ("text", "means") if answer.get(key))
+
+
+def placeholders(text: str) -> list[str]:
+    """Return the names in braces, sorted; a text whose braces are its own has none."""
+    try:
+        return sorted(name for _, name, _, _ in string.Formatter().parse(text) if name)
+    except ValueError:
+        return []
+
+
+def catalogue(language: str, root: Path = ROOT) -> Catalog:
+    """Return the language's catalogue with the texts of today: translations kept, those of vanished texts dropped."""
+    path = root / "gpudoctor" / "locale" / language / "LC_MESSAGES" / "gpudoctor.po"
+    old = Catalog(locale=language)
+    if path.exists():
+        with path.open("rb") as file:
+            old = read_po(file, locale=language)
+    fresh = Catalog(locale=language, project="gpudoctor", fuzzy=False, charset="utf-8")
+    # Dates of runs would make every run a change.
+    fresh.creation_date = fresh.revision_date = datetime.datetime(2026, 11, 20, tzinfo=datetime.timezone.utc)
+    for text, place in texts(root):
+        known = old.get(text)
+        translated = known.string if known is not None and isinstance(known.string, str) else ""
+        fresh.add(text, string=translated, locations=[(place, 0)])
+    return fresh
+
+
+def write(made: Catalog, language: str) -> None:
+    """Write the catalogue as text and compiled."""
+    folder = LOCALE / language / "LC_MESSAGES"
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.joinpath("gpudoctor.po").write_bytes(as_text(made))
+    folder.joinpath("gpudoctor.mo").write_bytes(compiled(made))
+
+
+def as_text(made: Catalog) -> bytes:
+    """Return the catalogue as a .po file, sorted, so that a change touches its own lines only."""
+    out = io.BytesIO()
+    write_po(out, made, width=120, sort_output=True, omit_header=False, include_lineno=False)
+    return out.getvalue()
+
+
+def compiled(made: Catalog) -> bytes:
+    """Return the catalogue as a .mo file."""
+    out = io.BytesIO()
+    write_mo(out, made)
+    return out.getvalue()
+
+
+def main() -> int:
+    """Do what the options say and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--missing", action="store_true", help="print what is not translated")
+    parser.add_argument("--take", type=Path, help="take translations from this .po file")
+    arguments = parser.parse_args()
+    for language in LANGUAGES:
+        made = catalogue(language)
+        if arguments.take:
+            with arguments.take.open("rb") as file:
+                for message in read_po(file, locale=language):
+                    if message.id and message.string and message.id in made:
+                        made[message.id].string = message.string
+        if arguments.missing:
+            left = Catalog(locale=language, fuzzy=False)
+            for message in made:
+                if message.id and not message.string:
+                    left.add(message.id, locations=message.locations)
+            sys.stdout.buffer.write(as_text(left))
+            continue
+        write(made, language)
+        total = sum(1 for message in made if message.id)
+        done = sum(1 for message in made if message.id and message.string)
+        sys.stdout.write(f"{language}: {done} of {total} texts\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
