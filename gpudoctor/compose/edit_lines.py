@@ -44,10 +44,19 @@ def insert_pair(text: str, root: Spot, holder: Spot, key: str, value: Any, after
     if holder.flow:
         return text[:end] + ", " + pair + text[end:]
     lines = manner.newline.join(block(key, value, _column(text, holder.pairs[0][0].start), manner))
-    stop = _line_end(text, end)
-    if text[:stop].endswith("\n"):
-        return text[:stop] + lines + manner.newline + text[stop:]
-    return text + manner.newline + lines
+    return _insert_lines(text, _line_end(text, end), lines, manner.newline)
+
+
+def fill_pair(text: str, root: Spot, holder: Spot, index: int, value: Any) -> str:
+    """Return the text with a value for a key that has none."""
+    key, empty = holder.pairs[index]
+    if empty.end > empty.start:
+        raise Refused(f"line {_line(text, empty.start)} holds {text[empty.start : empty.end][:40]}")
+    manner = manner_of(text, root)
+    _, *lines = block(key.text, value, _column(text, key.start), manner)
+    if holder.flow or not lines:
+        return text[: empty.end] + " " + inline(value, manner) + text[empty.end :]
+    return _insert_lines(text, _line_end(text, empty.end), manner.newline.join(lines), manner.newline)
 
 
 def insert_item(text: str, root: Spot, holder: Spot, item: str) -> str:
@@ -58,10 +67,16 @@ def insert_item(text: str, root: Spot, holder: Spot, item: str) -> str:
     last = holder.items[-1]
     if holder.flow:
         return text[: last.end] + ", " + inline(item, manner) + text[last.end :]
-    dash, stop = _dash(text, last), _line_end(text, last.end)
+    dash = _dash(text, last)
     line = " " * _column(text, dash) + text[dash : last.start] + inline(item, manner)
-    return text[:stop] + line + manner.newline + text[stop:] if text[:stop].endswith("\n") else (
-        text + manner.newline + line)
+    return _insert_lines(text, _line_end(text, last.end), line, manner.newline)
+
+
+def _insert_lines(text: str, stop: int, lines: str, newline: str) -> str:
+    """Put lines behind a line; behind the last one, which may not end, the text ends as before."""
+    if text[:stop].endswith("\n"):
+        return text[:stop] + lines + newline + text[stop:]
+    return text + newline + lines
 
 
 def replace_scalar(text: str, spot: Spot, written: str) -> str:
@@ -141,7 +156,7 @@ def _without_blank_line(before: str, behind: str) -> str:
 
 
 def _comments(text: str, root: Spot, start: int, stop: int) -> str:
-    """Return the comments of some whole lines, each on its own line."""
+    """Return the comments of some whole lines, each on its own line, and the blank lines among them."""
     spans, kept = _spans(root), []
     indent, first = " " * _column(text, start), _line_start(text, start)
     position = first
@@ -151,6 +166,8 @@ def _comments(text: str, root: Spot, start: int, stop: int) -> str:
         if sign is not None:
             own = not text[position:sign].strip()
             kept.append(text[position:end] if own else indent + text[sign:end])
+        elif not text[position:end].strip() and not _inside(position - 1, spans):
+            kept.append(text[position:end])
         position = end
     return "".join(kept)
 

@@ -9,6 +9,7 @@ from typing import Any
 from gpudoctor.compose.tree import MAX_DEPTH, MAX_VALUES, ComposeError
 
 _PROPERTIES = re.compile(r"(?:[&!]\S*[ \t]*)+")
+_COLON = re.compile(r"[ \t]*:")
 #: Line breaks to some readers and not to others: an edit by lines cannot tell.
 _DOUBTFUL_BREAK = re.compile("\r(?!\n)|[\x85\u2028\u2029]")
 
@@ -156,5 +157,10 @@ class _Builder:
         elif self._keys[-1] is None:
             self._keys[-1] = spot
         else:
-            parent.pairs.append((self._keys[-1], spot))
+            key = self._keys[-1]
+            if spot.kind == "scalar" and spot.start == spot.end:
+                # The parser puts a value that is not there before whatever follows.
+                colon = _COLON.match(self._text, key.end)
+                spot.start = spot.content = spot.end = colon.end() if colon else key.end
+            parent.pairs.append((key, spot))
             self._keys[-1] = None

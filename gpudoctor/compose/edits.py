@@ -11,7 +11,15 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from gpudoctor.compose.edit_lines import delete_item, delete_pair, insert_item, insert_pair, manner_of, replace_scalar
+from gpudoctor.compose.edit_lines import (
+    delete_item,
+    delete_pair,
+    fill_pair,
+    insert_item,
+    insert_pair,
+    manner_of,
+    replace_scalar,
+)
 from gpudoctor.compose.edit_render import inline
 from gpudoctor.compose.edit_tree import Refused, Spot, read_spots
 from gpudoctor.compose.tree import ComposeError, Node, documents
@@ -61,13 +69,14 @@ class Edit:
             raise Refused(f"{_named(path[:known])} is no mapping")
         if parent.get(key) is not None:
             raise Refused(f"{_named(path[: known + 1])} is no mapping")
-        if key in parent:
-            self.delete(path[: known + 1])
-        spot = self._follow(path[:known])
         parent[key] = copy.deepcopy(inner)
         if _same(_at(_read(self.text, self._name), path[: known + 1]), inner):
             return  # The other service behind the same anchor already brought it.
-        self._become(insert_pair(self.text, self._root, spot, key, inner, after))
+        if found := self._find(path[: known + 1]):
+            holder, _, index = found[-1]
+            self._become(fill_pair(self.text, self._root, holder, index, inner))
+        else:
+            self._become(insert_pair(self.text, self._root, self._follow(path[:known]), key, inner, after))
 
     def delete(self, path: Path) -> None:
         """Take a key away: its own, and what a merge key would put in its place."""
@@ -152,8 +161,7 @@ class Edit:
             step = _step(self._note(spot), key)
             if step is None:
                 return []
-            if step[0] is not spot.real:
-                self._note_target(step[0])
+            self._note_target(step[0])
             found.append(step)
             spot = step[1]
         if found:
@@ -161,8 +169,7 @@ class Edit:
         return found
 
     def _note(self, spot: Spot) -> Spot:
-        if spot.target is not None:
-            self._note_target(spot.target)
+        self._note_target(spot.real)
         if spot.tagged:
             raise Refused(f"line {self._line(spot.start)} has a tag of Compose's merging: edit it by hand")
         return spot.real

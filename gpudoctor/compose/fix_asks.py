@@ -87,23 +87,26 @@ def listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def reservations(edit: Edit, ask: Ask) -> list[tuple[int, dict[str, Any]]]:
-    """Return the reserved devices that are GPUs, with their numbers in the list."""
-    written = edit.get((*ask.path, *DEVICES))
-    found = []
-    for number, each in enumerate(written if isinstance(written, list) else ()):
-        if not isinstance(each, dict):
-            continue
-        wanted = each.get("capabilities")
-        if each.get("driver") in ("nvidia", "cdi") or (isinstance(wanted, list) and "gpu" in wanted):
-            found.append((number, each))
+def reservations(edit: Edit, ask: Ask) -> list[tuple[Path, dict[str, Any]]]:
+    """Return the reserved devices that are GPUs, and the entries of a list ``gpus``, with their paths."""
+    found: list[tuple[Path, dict[str, Any]]] = []
+    for path in ((*ask.path, *DEVICES), (*ask.path, "gpus")):
+        written = edit.get(path)
+        for number, each in enumerate(written if isinstance(written, list) else ()):
+            if not isinstance(each, dict):
+                continue
+            wanted = each.get("capabilities")
+            other = isinstance(wanted, list) and "gpu" not in wanted and path[-1] != "gpus"
+            if not other and each.get("driver") in (None, "nvidia", "cdi"):
+                found.append(((*path, number), each))
     return found
 
 
 def only_reservation(edit: Edit, ask: Ask) -> tuple[Path, dict[str, Any]]:
     """Return the only GPU reservation of the service and its path."""
     found = reservations(edit, ask)
-    if len(found) != 1:
-        raise Refused(f"service {ask.service} reserves GPUs in {len(found)} places")
-    number, entry = found[0]
-    return (*ask.path, *DEVICES, number), entry
+    if not found:
+        raise Refused("no reservation says how many GPUs it gets, and which")
+    if len(found) > 1:
+        raise Refused(f"it reserves GPUs in {len(found)} places: which is meant is yours to say")
+    return found[0]

@@ -70,11 +70,8 @@ def _request_amd(edit: Edit, ask: Ask) -> str:
 def complete_reservation(edit: Edit, ask: Ask) -> str:
     """Add the capability that Compose wants of a reservation, keep one of count and device_ids, quote numbers."""
     done = []
-    for path in ((*ask.path, *DEVICES), (*ask.path, "gpus")):
-        written = edit.get(path)
-        for number, entry in enumerate(written if isinstance(written, list) else ()):
-            if isinstance(entry, dict):
-                done += _complete(edit, (*path, number), entry)
+    for path, entry in reservations(edit, ask):
+        done += _complete(edit, path, entry)
     if not done:
         raise Refused("what is wrong with the request has no certain remedy")
     return "; ".join(done)

@@ -20,7 +20,9 @@ def fit_parallel(edit: Edit, ask: Ask) -> str:
     if not isinstance(reserved, int) or isinstance(reserved, bool) or reserved < 1:
         raise Refused("how many GPUs the reservation gives depends on the machine")
     found = _places(edit, ask, _TENSOR)
-    if len(found) != 1:
+    if not found:
+        raise Refused(f"the command says no tensor-parallel size: add one of {reserved}, or reserve fewer GPUs")
+    if len(found) > 1:
         raise Refused(f"the tensor-parallel size stands {len(found)} times in the command")
     if _places(edit, ask, _OTHER):
         raise Refused("the command splits over GPUs in two ways: which of them is wrong is yours to say")

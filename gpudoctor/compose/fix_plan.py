@@ -168,4 +168,4 @@ def same_but(before: ComposeProject, after: ComposeProject, changed: frozenset[s
 def _bare(value: object) -> object:
     if isinstance(value, dict):
         return {key: _bare(each) for key, each in value.items() if key not in ("place", "places")}
-    return [_bare(each) for each in value] if isinstance(value, list) else value
+    return [_bare(each) for each in value] if isinstance(value, list | tuple) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+
+from gpudoctor.cli import run
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -45,13 +48,13 @@ services:
 def mended(gpudoctor: Command, tmp_path: Path) -> Callable[..., tuple[subprocess.CompletedProcess[str], str]]:
     """Write a text, run the command on it, return its answer and what the file then holds."""
 
-    def run(text: str, *options: str) -> tuple[subprocess.CompletedProcess[str], str]:
+    def mend(text: str, *options: str) -> tuple[subprocess.CompletedProcess[str], str]:
         file = tmp_path / "compose.yml"
         file.write_bytes(text.encode())
         done = gpudoctor("compose", "fix", "compose.yml", *CARDS, *options, cwd=tmp_path)
         return done, file.read_bytes().decode()
 
-    return run
+    return mend
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
@@ -69,15 +72,19 @@ def test_apply_writes_the_mended_file_and_keeps_the_old_one(
 
 
 @pytest.mark.parametrize("case", [*CASES, *LINTED], ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_a_second_run_has_nothing_to_mend(gpudoctor: Command, tmp_path: Path, case: Path) -> None:
-    folder = shutil.copytree(case.parent, tmp_path / "project")
-    first = gpudoctor("compose", "fix", case.name, *CARDS, "--apply", cwd=folder)
-    again = gpudoctor("compose", "fix", case.name, *CARDS, "--json", cwd=folder)
-    answer = json.loads(again.stdout)
-    if first.returncode == 2:
-        # What Compose cannot read is not touched.
-        assert (folder / case.name).read_bytes() == case.read_bytes()
-        return
+def test_a_second_run_has_nothing_to_mend(
+    tmp_path: Path, case: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(case, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for name in re.findall(r"\$\{(\w+):?\?", case.read_text(encoding="utf-8")):
+        # Compose asks for it, too.
+        monkeypatch.setenv(name, "set")
+    # In this process: one start for each of so many files takes a minute.
+    assert run(["compose", "fix", case.name, *CARDS, "--no-config", "--apply"]) == 0
+    capsys.readouterr()
+    run(["compose", "fix", case.name, *CARDS, "--no-config", "--json"])
+    answer = json.loads(capsys.readouterr().out)
     assert (answer["exit_code"], answer["diff"], answer["fixed"]) == (0, "", [])
 
 
@@ -122,7 +129,7 @@ def test_an_anchor_that_another_service_uses_is_left_with_the_reason(
 def test_a_base_that_another_service_extends_is_left_with_the_reason(
     mended: Callable[..., tuple[subprocess.CompletedProcess[str], str]],
 ) -> None:
-    text = SHARED.replace("    <<: *gpu\n    image: reg", "    extends: llm\n    image: reg").replace("[NVI", "[A=b, NVI")
+    text = SHARED.replace("    <<: *gpu\n    image: reg", "    extends: llm\n    image: reg")
     done, after = mended(text, "--only", "compose.gpu-scope", "--service", "llm", "--apply")
     assert (done.returncode, after) == (2, text)
     assert "service other extends llm" in " ".join(done.stdout.split())
@@ -151,7 +158,8 @@ def test_gpus_are_renamed_only_where_there_is_one_way(
 def test_only_the_named_service_changes(
     mended: Callable[..., tuple[subprocess.CompletedProcess[str], str]],
 ) -> None:
-    both = (FIXTURES / "compose_fix" / "anchor-of-both.yml").read_text().replace("    <<: *gpu\n", "    runtime: nvidia\n")
+    both = (FIXTURES / "compose_fix" / "anchor-of-both.yml").read_text()
+    both = both.replace("    <<: *gpu\n", "    runtime: nvidia\n")
     _, text = mended(both, "--apply", "--service", "second")
     assert text.partition("  second:")[0] == both.partition("  second:")[0]
     assert "device_ids" in text.partition("  second:")[2]
@@ -206,7 +214,7 @@ def test_a_wrong_option_is_one_line(
         (b"a: &a [*a]\nservices: {}\n", "compose.yml"),
         (b"\xff\xfe\n", "no UTF-8"),
         (b"services: {a: {image: x}}\n---\nservices: {b: {image: x}}\n", "one YAML"),
-        (b"services:\n  a: {image: x} # \xe2\x80\xa8b\n", "line break"),
+        (b"services:\r  a: {image: x}\r", "line break"),
         (b"x" * (2 << 20), "larger than"),
         (b"", "no services"),
     ],
