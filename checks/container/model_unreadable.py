@@ -46,7 +46,11 @@ def _judge(each: Container, mount: ContainerMount) -> Finding:
     owner = f"{mount.owner_uid}:{mount.owner_gid}" if isinstance(mount.owner_gid, int) else str(mount.owner_uid)
     mode = f"{mount.mode & 0o777:03o}"
     seen += (saw(mount.source, f"owner {owner}, mode {mode}", "stat"),)
-    if user == 0 or _may_read(mount, mount.mode, user, group):
+    may = user == 0 or _may_read(mount, mount.mode, user, group)
+    if may is None:
+        return skipped(each.subject, "whether user {user} may read {source} depends on the group that the image gives "
+                       "it", user=user, source=mount.source, evidence=seen)
+    if may:
         return passed(each.subject, "its user may read {source} (what lies inside was not looked at)",
                       source=mount.source, evidence=seen)
     return failed(
@@ -68,7 +72,10 @@ def _ids(user: str) -> tuple[int | None, int | None]:
     return int(name), int(group) if group.isascii() and group.isdigit() and len(group) < 11 else None
 
 
-def _may_read(mount: ContainerMount, mode: int, user: int, group: int | None) -> bool:
-    # A numeric user without a group gets group 0.
-    bits = mode >> 6 if mount.owner_uid == user else mode >> 3 if mount.owner_gid == (group or 0) else mode
-    return bits & 0o4 != 0
+def _may_read(mount: ContainerMount, mode: int, user: int, group: int | None) -> bool | None:
+    if mount.owner_uid == user:
+        return mode & 0o400 != 0
+    if group is None and bool(mode & 0o040) != bool(mode & 0o004):
+        # Without a group it gets that of the image's passwd, else group 0.
+        return None
+    return mode & (0o040 if mount.owner_gid == group else 0o004) != 0

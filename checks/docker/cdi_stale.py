@@ -14,7 +14,7 @@ Write it anew, or let nvidia-cdi-refresh do so.
 
 from collections.abc import Iterator
 
-from gpudoctor.checking import Evidence, Finding, check, failed, known, passed, saw, skipped, warned
+from gpudoctor.checking import Evidence, Finding, Step, check, failed, known, passed, saw, skipped, warned
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.container_toolkit import CdiSpec, ContainerToolkit
 from gpudoctor.facts.docker import Container, Containers, Docker
@@ -54,7 +54,7 @@ def cdi_stale(
                          absent=absent, fix=fix, evidence=saw("listed", ", ".join(sorted(listed)) or None, "CDI"))
     loaded = known(driver.loaded_version) if isinstance(driver, Driver) else None
     for spec in specs:
-        yield _judge(spec, loaded, gpus, bool(asking), fix)
+        yield _judge(spec, loaded, gpus, bool(asking), write_cdi(container_toolkit, spec.path))
     if not specs and not asking:
         yield skipped("host", "no CDI specification of NVIDIA's GPUs, and no container asks for one")
 
@@ -71,9 +71,8 @@ def _discovered(docker: Docker, names: tuple[str, ...]) -> bool:
     return all(f"{KIND}={name}" in devices for name in names)
 
 
-def _judge(spec: CdiSpec, loaded: str | None, gpus: Gpus | Unavailable, used: bool, fix: object) -> Finding:
+def _judge(spec: CdiSpec, loaded: str | None, gpus: Gpus | Unavailable, used: bool, fix: tuple[Step, ...]) -> Finding:
     subject = f"file:{spec.path}"
-    steps = fix if isinstance(fix, tuple) else ()
     seen: tuple[Evidence, ...] = (
         saw("devices", ", ".join(spec.devices[:16]) or None, spec.path),
         saw("driver versions in it", ", ".join(spec.library_versions) or None, spec.path),
@@ -82,19 +81,19 @@ def _judge(spec: CdiSpec, loaded: str | None, gpus: Gpus | Unavailable, used: bo
     if spec.failure is not None:
         said = failed if used else warned
         return said(subject, "{path} cannot be read: {failure}", path=spec.path, failure=spec.failure, evidence=seen,
-                    fix=steps)
+                    fix=fix)
     others = tuple(version for version in spec.library_versions if loaded is not None and version != loaded)
     if others:
         said = failed if used or spec.missing else warned
         return said(subject, "{path} is of driver {others}, and {loaded} is loaded: containers get the wrong "
-                    "libraries or do not start", path=spec.path, others=others, loaded=loaded, evidence=seen, fix=steps)
+                    "libraries or do not start", path=spec.path, others=others, loaded=loaded, evidence=seen, fix=fix)
     if spec.missing:
         return failed(subject, "{path} names {missing}, which is not there: containers do not start", path=spec.path,
-                      missing=spec.missing[:4], evidence=seen, fix=steps)
+                      missing=spec.missing[:4], evidence=seen, fix=fix)
     absent = _unlisted(spec, gpus)
     if absent:
         return warned(subject, "{path} does not list GPU {absent}", path=spec.path, absent=absent, evidence=seen,
-                      fix=steps)
+                      fix=fix)
     return passed(subject, "{path} fits the loaded driver and the GPUs", path=spec.path, evidence=seen)
 
 

@@ -41,8 +41,6 @@ def confined(docker: Docker, container_toolkit: ContainerToolkit, pci: Pci | Una
     elif rootless and not any(way.works for way in ways):
         yield failed("host", "this Docker runs without root, and no GPU can reach its containers", evidence=seen,
                      fix=leave_root(docker))
-    elif rootless and not ways.gpus.works:
-        yield noted("host", "this Docker runs without root: --gpus {why}", why=ways.gpus.words, evidence=seen)
     elif docker.kind == "desktop":
         yield skipped("host", "Docker Desktop runs its engine in a virtual machine that cannot be seen from here",
                       evidence=seen)

@@ -20,13 +20,28 @@ A CDI specification that names missing files is of an older driver: write it ane
 
 from collections.abc import Iterator
 
-from gpudoctor.checking import Evidence, Finding, Step, check, failed, noted, passed, skipped, step, unknown, warned
+from gpudoctor.checking import (
+    Evidence,
+    Finding,
+    Step,
+    check,
+    failed,
+    noted,
+    passed,
+    saw,
+    skipped,
+    step,
+    unknown,
+    warned,
+)
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.compose import Compose
 from gpudoctor.facts.container_toolkit import ContainerToolkit
 from gpudoctor.facts.docker import Containers, Docker
 from gpudoctor.facts.gpus import Gpus
+from gpudoctor.facts.host import Host
 from gpudoctor.facts.live import Live, LivePath
+from gpudoctor.judging.docker_remedies import install_toolkit, register_runtime, restart_docker
 from gpudoctor.judging.live_paths import Verdict, evidence, verdict
 from gpudoctor.judging.live_remedies import remedies
 from gpudoctor.judging.path_users import users
@@ -40,12 +55,16 @@ def gpu_path_broken(
     containers: Containers | Unavailable,
     compose: Compose | Unavailable,
     container_toolkit: ContainerToolkit | Unavailable,
+    host: Host | Unavailable,
 ) -> Iterator[Finding]:
     """Judge each path that was tried, with what the others showed."""
     if isinstance(live, Unavailable):
         yield _not_tried(live)
         return
     judged = [(tried, verdict(tried, gpus)) for tried in live.paths]
+    if judged and all(found.cause == "not-offered" for _, found in judged):
+        yield _none(live, judged, docker, host)
+        return
     working = next(((tried.path, found) for tried, found in judged if found.works), None)
     for tried, found in judged:
         fix = remedies(tried.path, found, working[0] if working else None, docker, container_toolkit)
@@ -60,6 +79,15 @@ def _not_tried(live: Unavailable) -> Finding:
         return skipped("host", "nothing to try: {reason}", reason=live.reason)
     return unknown("host", "no path could be tried: {reason}", reason=live.reason,
                    fix=step("Name an image that is on this machine.", "gpudoctor check --live --probe-image IMAGE"))
+
+
+def _none(
+    live: Live, judged: list[tuple[LivePath, Verdict]], docker: Docker | Unavailable, host: Host | Unavailable
+) -> Finding:
+    seen = [saw(tried.path, found.said, "engine") for tried, found in judged]
+    return failed("host", "the engine hands over no GPU: neither --gpus nor runtime: nvidia nor CDI is there",
+                  evidence=(saw("image", live.image, "engine"), *seen),
+                  fix=(*install_toolkit(host), *register_runtime(host), restart_docker(docker)))
 
 
 def _judge(

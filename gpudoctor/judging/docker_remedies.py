@@ -95,13 +95,13 @@ def restart_docker(docker: Docker | Unavailable) -> Step:
     return step("Restart the daemon.", "sudo systemctl restart docker", risk=_RESTARTS)
 
 
-def write_cdi(toolkit: ContainerToolkit | Unavailable) -> tuple[Step, ...]:
-    """Write CDI's specification, by the toolkit's own service where it has one."""
+def write_cdi(toolkit: ContainerToolkit | Unavailable, path: str = "/etc/cdi/nvidia.yaml") -> tuple[Step, ...]:
+    """Write CDI's specification, by the toolkit's own service where it has one; two of them would contradict."""
     look = step("See what it lists.", "nvidia-ctk cdi list")
-    if isinstance(toolkit, ContainerToolkit) and "nvidia-cdi-refresh.service" in toolkit.refresh_units:
+    own = path in ("/etc/cdi/nvidia.yaml", "/var/run/cdi/nvidia.yaml")
+    if own and isinstance(toolkit, ContainerToolkit) and "nvidia-cdi-refresh.service" in toolkit.refresh_units:
         return (step("Write the CDI specification anew.", "sudo systemctl restart nvidia-cdi-refresh.service"), look)
-    return (step("Write the CDI specification anew.", "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"),
-            look)
+    return (step("Write the CDI specification anew.", "sudo nvidia-ctk cdi generate --output={path}", path=path), look)
 
 
 def open_path(ways: Paths, docker: Docker, toolkit: ContainerToolkit, host: Host | Unavailable) -> tuple[Step, ...]:
