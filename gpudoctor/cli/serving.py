@@ -14,6 +14,9 @@ import typer
 from gpudoctor.cli.failure import Failure, say
 
 if TYPE_CHECKING:
+    from gpudoctor.checking.policy import Policy
+    from gpudoctor.checking.target import Target
+    from gpudoctor.checking.verdict import Judgement
     from gpudoctor.facts.snapshot import Snapshot
     from gpudoctor.judging.endpoints import Candidate
 
@@ -194,7 +197,7 @@ def _empty() -> "Snapshot":
     from gpudoctor.facts.snapshot import Snapshot
 
     elsewhere = Unavailable("the engine runs on another machine", "not-applicable")
-    return Snapshot(**dict.fromkeys(_SECTIONS, elsewhere))
+    return msgspec.structs.replace(Snapshot(), **dict.fromkeys(_SECTIONS, elsewhere))
 
 
 def _candidates(where: str, container: str | None, facts: "Snapshot") -> "tuple[Candidate, ...]":
@@ -222,7 +225,7 @@ def _stores(facts: "Snapshot") -> list[str]:
     return [each.path for each in facts.storage.volumes if each.purpose in known and each.failure is None][:8]
 
 
-def _judged(facts: "Snapshot", target: Any, policy: Any, skip: list[str], fail_on: str) -> Any:
+def _judged(facts: "Snapshot", target: "Target", policy: "Policy", skip: list[str], fail_on: str) -> "Judgement":
     from gpudoctor.checking.finding import Result, skipped
     from gpudoctor.checking.run import run_checks
     from gpudoctor.checking.verdict import judge

@@ -121,7 +121,7 @@ def of_container(container: Container) -> tuple[Candidate, ...]:
         return (Candidate(url=f"container://{container.name}", port=0, default=False,
                           failure="the container publishes no port, so nothing outside of it reaches the engine",
                           **common),)  # type: ignore[arg-type]
-    found = {}
+    found: dict[int, Candidate] = {}
     for port in ports:
         address = port.address or "0.0.0.0"
         found.setdefault(port.host_port, Candidate(
