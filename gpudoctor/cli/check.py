@@ -131,7 +131,10 @@ def check(
         now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         facts = _facts(snapshot, root, timeout, target, selection, quiet, python or [], age, probe_image)
         if composed is not None:
-            facts = msgspec.structs.replace(facts, compose=composed.facts)
+            from gpudoctor.probes.compose_mounts import with_mounts
+
+            here = snapshot is None and root == "/"
+            facts = msgspec.structs.replace(facts, compose=with_mounts(composed.facts) if here else composed.facts)
         judgement = judge_snapshot(facts, target, policy, catalogue, selection, require or [], fail_on)
         report = make_report(
             judgement,

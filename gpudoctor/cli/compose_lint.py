@@ -71,7 +71,12 @@ def lint(
     policy = load_configuration(config or [], no_config)
     catalogue, selection = select_checks(only or ["compose"], skip or [], [])
     when = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    facts = msgspec.structs.replace(machine_facts(hardware, snapshot, driver, quiet), compose=compose)
+    machine = machine_facts(hardware, snapshot, driver, quiet)
+    if hardware is None and snapshot is None:
+        from gpudoctor.probes.compose_mounts import with_mounts
+
+        compose = with_mounts(compose)
+    facts = msgspec.structs.replace(machine, compose=compose)
     from gpudoctor.checking.finding import Result, skipped
     from gpudoctor.checking.run import run_checks
 

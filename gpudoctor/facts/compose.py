@@ -8,7 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from gpudoctor.facts.base import Item, Part, Section
+from gpudoctor.facts.base import Item, Part, Section, Unavailable
 
 
 class Place(Part, frozen=True, kw_only=True):
@@ -64,6 +64,28 @@ class Port(Item, frozen=True, kw_only=True):
     protocol: str = "tcp"
 
 
+class HostFile(Item, frozen=True, kw_only=True):
+    """A file or folder of the host, as ``stat`` shows it; ``mode`` are its permission bits."""
+
+    path: str
+    uid: int
+    gid: int
+    mode: int
+    folder: bool = False
+
+
+class MountSource(Part, frozen=True, kw_only=True):
+    """What a bind mount brings in: the source itself, then what lies in it, one of each owner and mode.
+
+    ``path`` is the source. ``exists`` False: Docker will make an empty folder there that belongs to root.
+    """
+
+    path: str
+    exists: bool
+    files: Annotated[tuple[HostFile, ...], Meta(max_length=64)] = ()
+    failure: str | None = None
+
+
 class Volume(Item, frozen=True, kw_only=True):
     """A mount; ``source`` is absolute for binds, a name for volumes, None for anonymous ones."""
 
@@ -72,6 +94,7 @@ class Volume(Item, frozen=True, kw_only=True):
     source: str | None = None
     kind: str = "volume"
     read_only: bool = False
+    on_host: MountSource | Unavailable = Unavailable("the machine was not asked for this folder", "not-asked")
 
 
 class Service(Item, frozen=True, kw_only=True):
