@@ -93,13 +93,16 @@ def _gpus(stated: Statements, context: frozenset[str]) -> Gpus | None:
 
 
 def _driver(told: dict[str, str], context: frozenset[str]) -> Driver | None:
-    module = version_in(told.get("module", ""))
+    # Before the version may stand x86_64.
+    found = re.search(r"\b\d{3}\.\d{1,3}(?:\.\d{1,3})?\b", told.get("module", ""))
+    module = found[0] if found is not None else None
     if module is None and "wsl" not in context:
         module = version_in(told.get("driver", ""))
     secure = told.get("secure boot", "").lower()
     if module is None and not secure:
         return None
-    flavour = "open" if re.search(r"\bopen\b", told.get("driver", "").lower()) else None
+    words = f"{told.get('driver', '')} {told.get('module', '')}".lower()
+    flavour = "open" if re.search(r"\bopen\b", words) else None
     return Driver(
         loaded_version=module or NOT_PASTED,
         loaded_flavour="open" if flavour else NOT_PASTED,
