@@ -1,8 +1,10 @@
 """What systemd knows of running containers: the devices their scopes allow, and when it last loaded its units anew."""
 
+import contextlib
 import datetime
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 
@@ -13,8 +15,9 @@ from gpudoctor.probes.root import Root
 _BATCH = 200
 _MAX_ALLOWED = 4096
 _MAX_RELOADS = 512
-#: PID 1's own words since systemd 249 and before; "Reloading finished" is the end of the same event.
-_RELOADED = re.compile(r"(?:Reloading(?: requested from client PID.*|\.{1,3})?|Reexecuting.*)$")
+#: PID 1's own words, which changed with its releases: "Reloading.", "Reloading requested from client PID 1187", "Reload
+#: requested …"; "Reloading finished in 134 ms" ends the same event.
+_RELOADED = re.compile(r"Re(?:loading(?! finished)|load requested|executing|execution requested)\b")
 _NOT_ALLOWED = ("insufficient permissions", "not seeing messages from other users")
 
 
@@ -67,33 +70,44 @@ def _opened(rule: str) -> str | None:
 
 def reloads(since: str) -> tuple[str, ...] | Unavailable:
     """Return when systemd loaded its units anew since a time (ISO 8601 UTC), from the journal, oldest first."""
-    when = since.replace("T", " ").removesuffix("Z")
-    asked = ("--no-pager", "--reverse", "--since", f"{when} UTC", "--output", "json", "--output-fields",
-             "MESSAGE", "_PID=1")
+    asked = ("--no-pager", "--output", "json", "--output-fields", "MESSAGE", "_PID=1")
+    after = ("--reverse", "--since", f"{since.replace('T', ' ').removesuffix('Z')} UTC")
     try:
-        code, output, errors = run("journalctl", *asked, "--grep", "^Re(loading|executing)", "--lines",
-                                   str(_MAX_RELOADS))
+        code, output, errors = run("journalctl", *asked, *after, "--grep", "^Re(load|exec)", "--lines", "1024")
         if code and "pattern matching" in errors:
-            code, output, errors = run("journalctl", *asked, "--lines", "20000")
+            # A journalctl built without PCRE2 cannot search: the newest lines must do.
+            _, output, errors = run("journalctl", *asked, *after, "--lines", "20000")
+        found = tuple(sorted({when for line in output.splitlines() for when in _times(line) if _is_reload(line)}))
+        if found:
+            return found[-_MAX_RELOADS:]
+        # Nothing found says something only where the journal reaches that far back.
+        _, output, errors = run("journalctl", *asked, limit=4096)
     except CommandMissing:
         return Unavailable("journalctl is not installed", "not-applicable")
-    found = tuple(sorted({when for line in output.splitlines() for when in _reload(line)}))
-    if found:
-        return found[-_MAX_RELOADS:]
-    said = errors.strip()
-    if any(words in said for words in _NOT_ALLOWED):
+    if any(words in errors for words in _NOT_ALLOWED):
         return Unavailable("no permission to read the system's journal", "no-permission")
-    if said or code not in (0, 1):
-        return Unavailable(f"journalctl: {(said.splitlines() or [f'code {code}'])[-1][:200]}")
-    return ()
+    first = next(iter(_times(output.partition("\n")[0])), None)
+    if first is None:
+        return Unavailable("the journal holds no word of systemd's", "not-supported")
+    return () if first <= since else Unavailable(f"the journal begins only at {first}", "not-supported")
 
 
-def _reload(line: str) -> Iterator[str]:
+def _is_reload(line: str) -> bool:
+    message = _entry(line).get("MESSAGE")
+    return isinstance(message, str) and _RELOADED.match(message) is not None
+
+
+def _times(line: str) -> Iterator[str]:
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        micro = int(_entry(line)["__REALTIME_TIMESTAMP"])
+        if 0 < micro < 1 << 53:
+            stamp = datetime.datetime.fromtimestamp(micro // 1_000_000, datetime.timezone.utc)
+            yield stamp.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _entry(line: str) -> dict[str, Any]:
     try:
         entry = msgspec.json.decode(line)
-        message, micro = entry["MESSAGE"], int(entry["__REALTIME_TIMESTAMP"])
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError):
-        return
-    if isinstance(message, str) and _RELOADED.match(message) and 0 < micro < 1 << 53:
-        stamp = datetime.datetime.fromtimestamp(micro // 1_000_000, datetime.timezone.utc)
-        yield stamp.strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return entry if isinstance(entry, dict) else {}

@@ -43,7 +43,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 class EngineClient:
-    """A connection to one engine of this machine.
+    """A connection to one engine of this machine; ``NoAnswer`` when the address is none.
 
     Requests name no API version: every engine then answers in the newest that it speaks.
     """
@@ -51,8 +51,11 @@ class EngineClient:
     def __init__(self, address: str) -> None:
         self._address = address
         path = socket_path(address)
-        self._connection = _Connection(path) if path else http.client.HTTPConnection(
-            urllib.parse.urlsplit(address).netloc, timeout=_SECONDS)
+        try:
+            self._connection = _Connection(path) if path else http.client.HTTPConnection(
+                urllib.parse.urlsplit(address).netloc, timeout=_SECONDS)
+        except (http.client.HTTPException, ValueError) as error:
+            raise NoAnswer(f"this is no address: {error}") from None
         self._asked: str | None = None
 
     def another(self) -> "EngineClient":
@@ -99,6 +102,9 @@ class EngineClient:
                 data += piece
                 if len(data) > MAX_ANSWER_BYTES:
                     raise NoAnswer(f"the answer to {path} is larger than {MAX_ANSWER_BYTES >> 20} MiB", response.status)
+            if response.length:
+                # Reading piece by piece, a short answer is not an error of the library's.
+                raise NoAnswer(f"the engine broke off in its answer to {path}")
             self._asked = None
         except NoAnswer:
             self._close()

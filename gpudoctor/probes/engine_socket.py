@@ -20,6 +20,7 @@ DOCKER_SOCKET = "/var/run/docker.sock"
 _DAEMONS = ("/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd", "/usr/local/sbin/dockerd",
             "/run/current-system/sw/bin/dockerd", "/snap/bin/docker.dockerd", "/snap/docker/current/bin/dockerd",
             "/opt/bin/dockerd")
+_REMOTE = ("tcp", "http", "https", "ssh")
 _CONNECT_SECONDS = 3.0
 _MAX_FILE = 1 << 20
 _MAX_PROCESSES = 200_000
@@ -54,8 +55,9 @@ def find_engine(root: Root, environment: Mapping[str, str]) -> EngineSocket | Un
     refusal: Unavailable | None = None
     for address, named_by in _candidates(root, environment):
         if not is_local(address):
-            scheme = address.partition(":")[0][:20]
-            remote = f"{named_by or 'a context'} names an engine on another machine ({scheme}://), which is not asked"
+            scheme = address.partition("://")[0][:20]
+            remote = (f"{named_by} names an engine on another machine ({scheme}://), which is not asked"
+                      if scheme in _REMOTE else f"{named_by} is no address that gpudoctor knows")
             continue
         found = _connect(root, address)
         if isinstance(found, EngineSocket):
@@ -123,7 +125,7 @@ def is_local(address: str) -> bool:
     if not separator:
         return address.startswith("/")
     if scheme == "unix":
-        return True
+        return rest.startswith("/")
     if scheme not in ("tcp", "http"):
         return False
     host = re.sub(r":\d*$", "", rest.partition("/")[0]).strip("[]")
@@ -142,20 +144,23 @@ def socket_path(address: str) -> str | None:
 def _connect(root: Root, address: str) -> EngineSocket | Unavailable:
     path = socket_path(address)
     if path is None:
-        return EngineSocket(address, None) if "://" in address else Unavailable(f"{address} is no address", "error")
+        # Told from nonsense only when it is asked.
+        return EngineSocket(address, None)
     if (reason := _would_start(root, path)) is not None:
         return Unavailable(reason, "error")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_CONNECT_SECONDS)
         try:
             connection.connect(path)
-        except OSError as error:
-            return _refusal(root, path, error)
+        except (OSError, ValueError) as error:
+            return _refusal(path, error)
         peer = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
     return EngineSocket(address if "://" in address else f"unix://{path}", _daemon(root, peer))
 
 
-def _refusal(root: Root, path: str, error: OSError) -> Unavailable:
+def _refusal(path: str, error: OSError | ValueError) -> Unavailable:
+    if not isinstance(error, OSError) or error.errno is None:
+        return Unavailable(f"{path[:200]} is no name of a socket: {error}", "error")
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return Unavailable(f"there is no {path}", "not-applicable")
     if error.errno in (errno.EACCES, errno.EPERM):

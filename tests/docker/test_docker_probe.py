@@ -205,7 +205,19 @@ def test_a_named_socket_that_is_not_there_is_a_failure(ask: Ask, tmp_path: Path)
     assert (found.kind, "DOCKER_HOST" in found.reason) == ("error", True)
 
 
-@pytest.mark.parametrize("address", ["tcp://192.0.2.1:2375", "ssh://jane:geheim@gpu01.example", "npipe:////./pipe/x"])
+@pytest.mark.parametrize(
+    "address",
+    ["unix://", "unix://here.sock", "unix:///" + "x" * 200, "tcp://127.0.0.1:port", "tcp://[::1", "nonsense", "fd://",
+     "tcp://127.0.0.1:1", "\udcff\udcfe", "npipe:////./pipe/docker"],
+)
+def test_an_address_that_is_none_is_said_to_be(ask: Ask, address: str) -> None:
+    found = ask(address).docker
+    assert isinstance(found, Unavailable)
+    assert found.kind in ("error", "not-asked")
+    assert "\n" not in found.reason
+
+
+@pytest.mark.parametrize("address", ["tcp://192.0.2.1:2375", "ssh://jane:geheim@gpu01.example"])
 def test_an_engine_on_another_machine_is_not_asked(ask: Ask, address: str) -> None:
     started = time.monotonic()
     found = ask(address).docker
