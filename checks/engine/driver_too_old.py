@@ -31,6 +31,7 @@ from gpudoctor.checking import (
     warned,
 )
 from gpudoctor.facts.base import Unavailable
+from gpudoctor.facts.docker import Containers
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.engines import Engines
 from gpudoctor.facts.gpus import Gpus
@@ -47,6 +48,7 @@ from gpudoctor.judging.remedies import install_driver, reboot
 def driver_too_old(
     engines: Engines | Unavailable,
     python_envs: PythonEnvs | Unavailable,
+    containers: Containers | Unavailable,
     gpus: Gpus | Unavailable,
     driver: Driver | Unavailable,
     pci: Pci | Unavailable,
@@ -55,7 +57,7 @@ def driver_too_old(
 ) -> Iterator[Finding]:
     """Compare the driver with the oldest one that each engine runs on."""
     here = machinery(gpus, driver, pci, host, target)
-    builds = engines_wanted(target, python_envs, engines, here)
+    builds = engines_wanted(target, python_envs, engines, here, containers)
     if isinstance(engines, Unavailable) and not engines.harmless:
         yield unknown("host", "installed engines could not be read: {reason}", reason=engines.reason)
     elif not builds:

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from gpudoctor.checking import Finding, Step, Target, check, failed, noted, passed, saw, skipped, unknown, warned
 from gpudoctor.facts.amd import Amd
 from gpudoctor.facts.base import Unavailable
+from gpudoctor.facts.docker import Containers
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.engines import Engines
 from gpudoctor.facts.gpus import Gpus
@@ -37,6 +38,7 @@ from gpudoctor.matrices.versions import within
 def gpu_unsupported(
     engines: Engines | Unavailable,
     python_envs: PythonEnvs | Unavailable,
+    containers: Containers | Unavailable,
     gpus: Gpus | Unavailable,
     driver: Driver | Unavailable,
     pci: Pci | Unavailable,
@@ -46,7 +48,7 @@ def gpu_unsupported(
 ) -> Iterator[Finding]:
     """Compare each GPU with the lowest compute capability and the code of each engine."""
     here = machinery(gpus, driver, pci, host, target)
-    builds = engines_wanted(target, python_envs, engines, here)
+    builds = engines_wanted(target, python_envs, engines, here, containers)
     if not builds:
         yield skipped("host", "no engine was named or found; try: gpudoctor check --for vllm==0.33.0")
         return

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Step, Target, check, failed, passed, saw, skipped, unknown, warned
 from gpudoctor.facts.base import Unavailable
+from gpudoctor.facts.docker import Containers
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.engines import Engines
 from gpudoctor.facts.gpus import Gpus
@@ -37,6 +38,7 @@ from gpudoctor.judging.remedies import install_driver, reboot
 def cuda_too_new(
     engines: Engines | Unavailable,
     python_envs: PythonEnvs | Unavailable,
+    containers: Containers | Unavailable,
     gpus: Gpus | Unavailable,
     driver: Driver | Unavailable,
     pci: Pci | Unavailable,
@@ -45,7 +47,8 @@ def cuda_too_new(
 ) -> Iterator[Finding]:
     """Compare CUDA major versions: the build's against the driver's."""
     here = machinery(gpus, driver, pci, host, target)
-    builds = tuple(b for b in all_builds(target, python_envs, engines, here) if b.cuda is not None or not b.installed)
+    found = all_builds(target, python_envs, engines, here, containers)
+    builds = tuple(b for b in found if b.cuda is not None or not b.installed)
     if not builds:
         yield skipped("host", "no engine was named or found; try: gpudoctor check --for vllm==0.33.0")
         return

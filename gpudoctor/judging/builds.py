@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from gpudoctor.checking.target import EngineWish, Target
-from gpudoctor.facts.base import Unavailable
+from gpudoctor.facts.base import NOT_RECORDED, Unavailable
+from gpudoctor.facts.docker import Container, Containers
 from gpudoctor.facts.engines import EngineBinary, Engines
 from gpudoctor.facts.python_envs import PythonEnvironment, PythonEnvs, TorchBuild
 from gpudoctor.judging.cuda_fit import Machinery
@@ -187,16 +188,62 @@ def _binary(each: EngineBinary, here: Machinery) -> Build:
     )
 
 
-def all_builds(
-    target: Target, envs: PythonEnvs | Unavailable, engines: Engines | Unavailable, here: Machinery
+def in_containers(
+    containers: Containers | Unavailable, target: Target, here: Machinery, known: frozenset[str] = frozenset()
 ) -> tuple[Build, ...]:
-    """Return everything that shall run: asked for, installed in environments, installed as programs."""
+    """Return the engines of running GPU containers by their images' tags; ``known`` were looked into.
+
+    A tag that names no release (``latest``) says nothing to judge.
+    """
+    if isinstance(containers, Unavailable) or target.engines:
+        return ()
+    running = (each for each in containers.containers if each.running and images.contents(each.image))
+    return tuple(
+        _in_container(each, here) for each in running
+        if _has_gpus(each) and not any(each.id.startswith(short) for short in known)
+    )
+
+
+def _has_gpus(each: Container) -> bool:
+    return bool(each.requests) or each.runtime == "nvidia" or any(d.startswith("nvidia.com/") for d in each.devices)
+
+
+def _in_container(each: Container, here: Machinery) -> Build:
+    need = image_requirement(each.image, compute_capability=here.lowest)
+    inside = images.contents(each.image)
+    return Build(
+        label=each.image, subject=each.subject, engine=images.engine_of(each.image) or "",
+        version=inside.version if inside else None, need=need, cuda=need.cuda if need else None,
+        arch_list=need.arch_list if need else (), where=each.image, image=each.image,
+    )
+
+
+def _looked_into(envs: PythonEnvs | Unavailable, engines: Engines | Unavailable) -> frozenset[str]:
+    found = () if isinstance(envs, Unavailable) else tuple(each.container for each in envs.environments)
+    found += () if isinstance(engines, Unavailable) else tuple(each.container for each in engines.engines)
+    return frozenset(short for short in found if short)
+
+
+def all_builds(
+    target: Target,
+    envs: PythonEnvs | Unavailable,
+    engines: Engines | Unavailable,
+    here: Machinery,
+    containers: Containers | Unavailable = NOT_RECORDED,
+) -> tuple[Build, ...]:
+    """Return everything that shall run: asked for, in environments, installed as programs, running in containers."""
     found = environments(envs, target)
-    return (*asked(target, here), *torch_builds(found), *engine_builds(found, here), *binaries(engines, target, here))
+    inside = in_containers(containers, target, here, _looked_into(envs, engines))
+    return (*asked(target, here), *torch_builds(found), *engine_builds(found, here), *binaries(engines, target, here),
+            *inside)
 
 
 def engines_wanted(
-    target: Target, envs: PythonEnvs | Unavailable, engines: Engines | Unavailable, here: Machinery
+    target: Target,
+    envs: PythonEnvs | Unavailable,
+    engines: Engines | Unavailable,
+    here: Machinery,
+    containers: Containers | Unavailable = NOT_RECORDED,
 ) -> tuple[Build, ...]:
     """Return the engines among those: without PyTorch itself and CUDA base images."""
-    return tuple(b for b in all_builds(target, envs, engines, here) if b.engine not in ("torch", "cuda"))
+    return tuple(b for b in all_builds(target, envs, engines, here, containers) if b.engine not in ("torch", "cuda"))

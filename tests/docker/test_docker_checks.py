@@ -303,3 +303,26 @@ def test_a_toolkits_release(version: Any, bugs: str, cves: str) -> None:
     kit = ContainerToolkit(version=version, libnvidia_container_version=version)
     assert [r.status for r in judge_check("docker.toolkit-known-bug", container_toolkit=kit)] == [bugs]
     assert [r.status for r in judge_check("docker.toolkit-vulnerable", container_toolkit=kit)] == [cves]
+
+
+# ---- what runs in containers is what the stack is judged for
+
+
+@pytest.mark.parametrize(
+    ("changes", "target", "expected"),
+    [
+        ({"image": "vllm/vllm-openai:v0.33.0"}, Target(), [("container:c", "fail")]),
+        ({"image": "vllm/vllm-openai:v0.33.0", "requests": ()}, Target(), [("host", "skip")]),
+        ({"image": "vllm/vllm-openai:v0.33.0", "state": "exited"}, Target(), [("host", "skip")]),
+        ({"image": "vllm/vllm-openai:latest"}, Target(), [("host", "skip")]),
+        ({"image": "vllm/vllm-openai:v0.33.0"}, Target(engines=(EngineWish("ollama", "0.11.10"),)), [("host", "pass")]),
+    ],
+)
+def test_engines_in_running_containers_count(
+    changes: dict[str, Any], target: Target, expected: list[tuple[str, str]]
+) -> None:
+    card = Gpu(index=0, name="NVIDIA GeForce RTX 3090", compute_capability=(8, 6))
+    gpus = Gpus(driver_version="535.247.01", gpus=(card,))
+    found = judge_check("engine.driver-too-old", target=target, gpus=gpus, driver=DRIVER, pci=PCI,
+                        containers=Containers(containers=(running(**changes),)))
+    assert [(r.subject, r.status) for r in found] == expected

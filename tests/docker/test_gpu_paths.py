@@ -40,7 +40,7 @@ def short(found: Paths) -> str:
     return "".join("+" if way.works else "-" if way.works is False else "?" for way in found)
 
 
-CDI_ON = {"cdi_spec_dirs": ("/etc/cdi",), "cdi_devices": NAMES}
+CDI_ON: dict[str, Any] = {"cdi_spec_dirs": ("/etc/cdi",), "cdi_devices": NAMES}
 CDI_EMPTY: dict[str, Any] = {"cdi_spec_dirs": ("/etc/cdi",), "cdi_devices": ()}
 
 
