@@ -76,7 +76,7 @@ def overcommit(compose: Compose, gpus: Gpus | Unavailable, amd: Amd | Unavailabl
                          evidence=saw("needed on the fullest GPU bytes", max(load.least.values(), default=0),
                                       "gpudoctor fit"))
         else:
-            yield skipped(service.subject, "names no model, so what it needs alone is its users' matter")
+            yield skipped(service.subject, "names no model that can be looked at from here")
         for index in used:
             on.setdefault(index, []).append(_Holder(service, load, load.bytes.get(index, 0)))
     yield from _shared(on, {gpu.index: gpu for gpu in gpus.gpus})

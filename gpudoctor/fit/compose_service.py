@@ -97,7 +97,7 @@ def asked_of(service: Facts) -> Service:
         variable = service.variable(name)
         if variable is not None and variable.value:
             values.setdefault(setting, variable.value)
-    model = values.pop("model", None)
+    model = _on_host(service, values.pop("model", None))
     settings = Settings(engine=engine, version=version_of(image))
     for setting, value in values.items():
         change: dict[str, Any] = {setting: _value(setting, value, service.name)}
@@ -153,6 +153,15 @@ def _value(setting: str, value: str, service: str) -> object:
     if setting in ("flash_attention", "enforce_eager", "cpu_moe"):
         return value.lower() in ("1", "true", "on", "yes")
     return value
+
+
+def _on_host(service: Facts, model: str | None) -> str | None:
+    """Return where a model's path in the container lies on the host, other names as they are."""
+    for volume in sorted(service.volumes, key=lambda each: -len(each.target)):
+        inside = volume.target.rstrip("/") + "/"
+        if model is not None and volume.kind == "bind" and volume.source and f"{model}/".startswith(inside):
+            return f"{volume.source}/{model[len(inside):]}".rstrip("/")
+    return model
 
 
 def _gpus(service: Facts) -> tuple[int, ...] | None:

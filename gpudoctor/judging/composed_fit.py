@@ -1,6 +1,7 @@
 """What a composed service will hold on each of its GPUs, by fit's arithmetic, every GPU taken as idle."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from gpudoctor.facts.snapshot import Snapshot
@@ -45,6 +46,9 @@ def load_of(asked: Asked, gpus: Sequence[int], machine: Snapshot) -> Load:
     if asked.model is None:
         words = f"{share:g} of the memory" if share else "its users name the models"
         return Load(rough, {}, words, share=share, known=bool(share))
+    if asked.model.startswith("/") and not Path(asked.model).exists():
+        words = f"{share:g} of the memory" if share else "a model in the container"
+        return Load(rough, {}, words, share=share, known=bool(share))
     try:
         told = answer(question(asked.model, settings, idle), advise=False).prediction
     except Unusable as problem:
@@ -58,6 +62,21 @@ def load_of(asked: Asked, gpus: Sequence[int], machine: Snapshot) -> Load:
     words = f"{biggest / 2**30:.1f} GiB" + (f" (share {share:g})" if share else "")
     return Load(taken, {number: need.least or 0 for number, need in pairs}, words, told.verdict, asked.model, share,
                 told.host_bytes)
+
+
+def fitting_context(asked: Asked, gpus: Sequence[int], machine: Snapshot, model: str) -> int:
+    """Return the longest context in tokens with which a model fits on a service's GPUs, taken as idle; 0 for none.
+
+    Raises:
+        Unusable: No such model, or no such GPUs.
+    """
+    from gpudoctor.fit.asking import question
+    from gpudoctor.fit.limits import largest_context
+    from gpudoctor.fit.machine import hardware_of
+
+    hardware = hardware_of(machine, gpus)
+    idle = hardware._replace(gpus=tuple(gpu._replace(free_bytes=gpu.usable_bytes, holders=()) for gpu in hardware.gpus))
+    return largest_context(question(model, asked.settings, idle))
 
 
 def _default(version: str | None) -> float:

@@ -57,6 +57,11 @@ def test_ollama_service_sets_by_environment(compose: Callable[..., Path]) -> Non
     assert service.settings.kv_cache_type == "q8_0"
 
 
+def test_a_model_in_a_mounted_folder_is_found_on_the_host(compose: Callable[..., Path], tmp_path: Path) -> None:
+    mounted = {**LLAMA, "volumes": ["./weights:/models:ro", "/srv:/"]}
+    assert read_service(str(compose(llm=mounted))).model == str(tmp_path / "weights" / "m.gguf")
+
+
 def test_llama_cpp_context_is_divided_among_its_slots(compose: Callable[..., Path]) -> None:
     service = read_service(str(compose(llm=LLAMA)))
     assert service.settings.context == 8192
