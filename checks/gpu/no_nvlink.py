@@ -95,4 +95,7 @@ def _named(groups: Sequence[Sequence[Gpu]]) -> tuple[str, ...]:
 
 def _pcie(gpu: Gpu) -> str:
     """The generation is the one it can do: at idle it runs lower."""
-    return f"GPU {gpu.index}: {known(gpu.pcie.max_generation) or '?'}.0 x{known(gpu.pcie.width) or '?'}"
+    generation, width = known(gpu.pcie.max_generation), known(gpu.pcie.width)
+    if generation is None or width is None:
+        return f"GPU {gpu.index}: generation and lanes not known"
+    return f"GPU {gpu.index}: {generation}.0 x{width}"

@@ -40,6 +40,8 @@ _MAX_LINE = 1000
 #: A message of the driver goes on over so many lines.
 _JOINED_LINES = 4
 _NOTE_OF_KERNEL = re.compile(r"NVRM|Xid|RmInitAdapter|Killed process|amdgpu")
+#: A line of a log, whose time of day looks like a note's key; the reader of kernel logs has it whole.
+_TIMED = re.compile(r"\s*(?:[<\[]|\d{4}-|(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\s)")
 _JSON_START = (b"{", b"[")
 
 
@@ -145,7 +147,7 @@ class Paste:
             if self._blocks.feed(line, number, name):
                 continue
             value = self._stated.feed(line[:_MAX_LINE], number)
-            if kernel and value is not None and _NOTE_OF_KERNEL.search(value):
+            if kernel and value is not None and _NOTE_OF_KERNEL.search(value) and not _TIMED.match(line):
                 self._kernel.feed(value)
 
     def _learn(self, fresh: Fresh, chunk: Chunk) -> None:
