@@ -5,6 +5,7 @@ first. ``runtime: nvidia`` is a program registered with the daemon. CDI is a spe
 injects itself. Each can work without the others.
 """
 
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 from gpudoctor.checking.finding import Evidence, saw
@@ -21,6 +22,7 @@ Cause = Literal["ok", "no-toolkit", "restart", "not-registered", "hook-not-seen"
                 "spec-broken", "cdi-off", "engine-too-old", "confined", "rootless", "ignored", "not-read"]
 HOOK, CDI_HOOK, RUNTIME = "nvidia-container-runtime-hook", "nvidia-cdi-hook", "nvidia-container-runtime"
 KIND = "nvidia.com/gpu"
+_SLACK_SECONDS = 5
 
 
 class GpuPath(NamedTuple):
@@ -265,4 +267,13 @@ def hook_is_newer(docker: Docker, toolkit: ContainerToolkit) -> bool:
     """
     hook = toolkit.program(HOOK)
     started, changed = known(docker.started), known(toolkit.installed_at) or (known(hook.changed) if hook else None)
-    return bool(started and changed and changed[:19] > started[:19] and docker.runtime("nvidia") is None)
+    return bool(started and changed and _later(changed, started) and docker.runtime("nvidia") is None)
+
+
+def _later(time: str, than: str) -> bool:
+    """True if a time is surely the later: the start of a process is counted from a boot time of whole seconds."""
+    try:
+        first, second = (datetime.fromisoformat(text[:19]) for text in (than, time))
+    except ValueError:
+        return False
+    return (second - first).total_seconds() > _SLACK_SECONDS
