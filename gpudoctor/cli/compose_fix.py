@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from gpudoctor.checking.policy import Policy
     from gpudoctor.compose.fix_plan import Judged, Plan
     from gpudoctor.compose.reading import Wishes
-    from gpudoctor.facts.compose import ComposeProject
+    from gpudoctor.facts.compose import ComposeProject, Service
     from gpudoctor.facts.snapshot import Snapshot
+
+#: Tokens: room for a long document. More costs memory that another request could use.
+_CONTEXT = 32768
 
 
 def fix(
@@ -34,6 +37,7 @@ def fix(
     driver: Annotated[str | None, typer.Option(metavar="V", help="NVIDIA driver of named hardware.")] = None,
     config: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Thresholds and acceptances.")] = None,
     no_config: Annotated[bool, typer.Option("--no-config", help="Read no configuration but --config.")] = False,
+    model: Annotated[str | None, typer.Option(help="Ollama's model, for --only compose.context-default.")] = None,
     json: Annotated[bool, typer.Option("--json", help="As one JSON document.")] = False,
     color: Annotated[str, typer.Option(metavar="WHEN", help="auto, always or never.")] = "auto",
 ) -> int:
@@ -72,6 +76,7 @@ def fix(
         limits = Limits(
             file, ids, frozenset(service or []), host_gpus=len(names) if names is not None else None,
             mixed=len(set(names or ())) > 1, compose_v1=_has_only_v1(judge.machine),
+            context=lambda each: _context(each, judge.machine, model),
         )  # fmt: skip
         planned = plan(text, judge, limits)
         _require_others_same(before, judge.project(planned.text), planned)
@@ -116,6 +121,25 @@ class _Judge:
         chosen = [each for each in selection.chosen if each.area == "compose"]
         results = run_checks(chosen, facts, Target(), self._policy)
         return Judged(project, judge(results, policy=self._policy, gatekeepers={}).results)
+
+
+def _context(service: "Service", machine: "Snapshot", model: str | None) -> int | None:
+    """Return a context that the model has room for on the service's GPUs, no more than most requests need."""
+    from gpudoctor.fit.model import Unusable
+    from gpudoctor.judging.composed import asked, given
+    from gpudoctor.judging.composed_fit import fitting_context
+
+    question = asked(service)
+    if model is None or question is None:
+        return None
+    try:
+        largest = fitting_context(question, given(service, machine.gpus).used or (), machine, model)
+    except Unusable as problem:
+        raise Failure(problem.message, "--model", problem.hint or "") from None
+    if not largest:
+        raise Failure(f"{model} does not fit on the GPUs of service {service.name} with any context", "--model",
+                      f"gpudoctor fit {model} says what does")
+    return min(largest, _CONTEXT)
 
 
 def _has_only_v1(machine: "Snapshot") -> bool:

@@ -17,6 +17,9 @@ Exit codes
        leave the code alone.
   130, 143  interrupted
 
+compose fix: 0 nothing to mend, or --apply wrote the file; 1 there are changes to make; 2 the file cannot
+be edited or written, or nothing that --only or --service named could be mended.
+
 1 beats 3. Warnings change the code only with --fail-on warn. An accepted finding changes nothing.
 """
 

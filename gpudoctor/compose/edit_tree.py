@@ -124,8 +124,7 @@ class _Builder:
             spot = Spot("alias", event.start_mark.index, event.end_mark.index)
             spot.text, spot.target = event.anchor, self._anchors.get(event.anchor)
             if spot.target is None or spot.target in self._open:
-                line = self._text.count("\n", 0, spot.start) + 1
-                raise Refused(f"the alias *{event.anchor} in line {line} stands for no finished value")
+                raise Refused(f"the alias *{event.anchor} would stand for nothing")
             self._place(spot)
 
     def _begin(self, kind: str, event: Any) -> Spot:

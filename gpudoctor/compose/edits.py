@@ -37,7 +37,7 @@ class Edit:
         self.data = _read(text, name)
         self._root = read_spots(text)
         #: Anchors through which something was changed.
-        self._shared: dict[str, int] = {}
+        self._shared: dict[str, None] = {}
 
     def get(self, path: Path) -> Any:
         """Return the data at a path, None where there is none."""
@@ -135,15 +135,15 @@ class Edit:
         where = _difference(self.data, actual, ())
         if where is None:
             return self.text
-        shared = "".join(f", through the anchor &{name} of line {line}" for name, line in self._shared.items())
+        shared = "".join(f", through the anchor &{name}" for name in self._shared)
         raise Refused(f"{_named(where)} would change as well{shared}: give the service lines of its own first")
 
     def _become(self, text: str) -> None:
         self.text = text
         try:
             self._root = read_spots(text)
-        except (ComposeError, Refused) as error:
-            raise Refused(f"the edited text would be no YAML: {error}") from None
+        except ComposeError as error:
+            raise Refused(f"the edited text would be no YAML: {error.message}") from None
 
     def _mapping_at(self, path: Path) -> bool:
         return isinstance(self.get(path), dict) and (not path or bool(self._find(path)))
@@ -171,15 +171,12 @@ class Edit:
     def _note(self, spot: Spot) -> Spot:
         self._note_target(spot.real)
         if spot.tagged:
-            raise Refused(f"line {self._line(spot.start)} has a tag of Compose's merging: edit it by hand")
+            raise Refused("a tag of Compose's merging stands there: edit it by hand")
         return spot.real
 
     def _note_target(self, spot: Spot) -> None:
         if spot.anchor:
-            self._shared[spot.anchor] = self._line(spot.start)
-
-    def _line(self, offset: int) -> int:
-        return self.text.count("\n", 0, offset) + 1
+            self._shared[spot.anchor] = None
 
 
 def _step(spot: Spot, key: str | int) -> tuple[Spot, Spot, int] | None:

@@ -23,7 +23,7 @@ class Ask(NamedTuple):
         compose_v1: Whether the machine has Compose v1 only.
         variable: One that no engine reads.
         instead: The variable that takes the same value; empty when there is none.
-        context: Tokens of context that fit, as ``fit`` said.
+        context: Tokens of context to set, which fit; None when nobody said for which model.
     """
 
     service: str = ""

@@ -9,7 +9,7 @@ import msgspec
 from gpudoctor.checking.finding import Location, Result
 from gpudoctor.compose.fix_asks import Ask
 from gpudoctor.compose.fixing import REMEDIES, Wish, mend
-from gpudoctor.facts.compose import ComposeProject
+from gpudoctor.facts.compose import ComposeProject, Service
 from gpudoctor.judging.composed import asked, group_size, vendor
 
 _MOST_ROUNDS = 8
@@ -39,6 +39,7 @@ class Limits(NamedTuple):
     host_gpus: int | None = None
     mixed: bool = False
     compose_v1: bool = False
+    context: Callable[[Service], int | None] = lambda service: None
 
 
 class Mended(NamedTuple):
@@ -149,6 +150,7 @@ def _wish(result: Result, limits: Limits, project: ComposeProject) -> Wish:
         compose_v1=limits.compose_v1,
         variable=str(known.get("name", "")) if result.id == "compose.ignored-variable" else "",
         instead=successor[1] if successor else "",
+        context=limits.context(service) if service is not None and result.id == "compose.context-default" else None,
     )
     return Wish(result.id, ask)
 

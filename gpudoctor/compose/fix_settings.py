@@ -101,7 +101,7 @@ def _rename(edit: Edit, ask: Ask, name: str, successor: str) -> None:
 def set_context(edit: Edit, ask: Ask) -> str:
     """Set Ollama's context to what fits."""
     if ask.context is None:
-        raise Refused("which context fits is not known: gpudoctor fit says it for a model")
+        raise Refused("which context fits depends on the model: name it with --model")
     path = (*ask.path, "environment")
     written = edit.get(path)
     name, value = "OLLAMA_CONTEXT_LENGTH", str(ask.context)

@@ -50,8 +50,8 @@ class Interpolator:
             elif following == "{":
                 end = _closing(text, at)
                 if end < 0:
-                    raise _invalid(text, place)
-                parts.append(self._braced(text[at + 1 : end], text, place, depth))
+                    raise _invalid(place)
+                parts.append(self._braced(text[at + 1 : end], place, depth))
                 at = end + 1
             elif name := _NAME.match(text, at):
                 parts.append(self._value(name[0], place))
@@ -71,10 +71,10 @@ class Interpolator:
             self.unset.setdefault(name, place)
         return self.environment.get(name, "")
 
-    def _braced(self, inner: str, text: str, place: Place, depth: int) -> str:
+    def _braced(self, inner: str, place: Place, depth: int) -> str:
         name = _NAME.match(inner)
         if name is None:
-            raise _invalid(text, place)
+            raise _invalid(place)
         rest = inner[name.end() :]
         value = self.environment.get(name[0])
         if not rest:
@@ -93,7 +93,7 @@ class Interpolator:
             said = " ".join(self.text(words, place, depth + 1).split())[:200]
             raise ComposeError(f"the variable {name[0]} must be set" + (f": {said}" if said else ""), place,
                                "set it in the shell, in .env, or with --env-file")
-        raise _invalid(text, place)
+        raise _invalid(place)
 
 
 def _closing(text: str, opening: int) -> int:
@@ -109,5 +109,6 @@ def _closing(text: str, opening: int) -> int:
     return -1
 
 
-def _invalid(text: str, place: Place) -> ComposeError:
-    return ComposeError(f"{text[:60]!r} has a $ that names no variable", place, "write $$ for a dollar sign")
+def _invalid(place: Place) -> ComposeError:
+    # The value stays out of the message: it may be a password.
+    return ComposeError("a ${ here names no variable or is never closed", place, "write $$ for a dollar sign")

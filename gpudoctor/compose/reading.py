@@ -1,7 +1,7 @@
 """A project from its files: variables, ``include``, ``extends``, merging, profiles; then facts of each service."""
 
 import os.path
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from gpudoctor.compose.interpolation import Interpolator
 from gpudoctor.compose.merging import merge_service, merge_services, without_tags
 from gpudoctor.compose.service import Outside, service_facts
 from gpudoctor.compose.tree import ComposeError, Node, documents, read_text
-from gpudoctor.facts.compose import ComposeProject, Place, Service
+from gpudoctor.facts.compose import SERVICE_KEYS, ComposeProject, Place, Service
 
 #: Compose looks for these in this order, and for an override beside the one it finds.
 DEFAULT_FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
@@ -76,9 +76,17 @@ def read_project(files: Sequence[str], wishes: Wishes = Wishes()) -> ComposeProj
         name=reader.name or os.path.basename(folder) or None,  # noqa: PTH119 - text
         services=tuple(active),
         version_place=reader.version_place,
+        unknown_keys=dict(list(_unknown(services))[:_MAX_SERVICES]),
         unset=dict(list(reader.unset.items())[:_MAX_SERVICES]),
         inactive=inactive,
     )
+
+
+def _unknown(services: Mapping[str, Node]) -> Iterator[tuple[str, Place]]:
+    for name, service in services.items():
+        for key, node in service.value.items():
+            if key not in SERVICE_KEYS and not key.startswith("x-"):
+                yield f"{name}.{key}", node.place
 
 
 def _outside(folder: str, shell: Mapping[str, str], env_files: Sequence[str]) -> dict[str, str]:

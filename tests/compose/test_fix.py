@@ -121,7 +121,7 @@ def test_an_anchor_that_another_service_uses_is_left_with_the_reason(
 ) -> None:
     done, text = mended(SHARED, "--apply", "--only", "compose.gpu-scope")
     assert (done.returncode, text) == (2, SHARED)
-    assert "services.other.runtime would change as well, through the anchor &gpu of line 1" in " ".join(
+    assert "services.other.runtime would change as well, through the anchor &gpu:" in " ".join(
         done.stdout.split()
     )
 
@@ -142,6 +142,17 @@ def test_an_open_port_is_bound_only_when_asked(
     assert (text, "--only compose.port-open" in done.stdout) == (OPEN, True)
     done, text = mended(OPEN, "--apply", "--only", "compose.port-open")
     assert text == OPEN.replace('"11434:', '"127.0.0.1:11434:')
+
+
+def test_the_context_is_what_fits(mended: Callable[..., tuple[subprocess.CompletedProcess[str], str]]) -> None:
+    text = OPEN.replace("{OLLAMA_CONTEXT_LENGTH: 8192}", "[A=b]")
+    only = ("--apply", "--only", "compose.context-default")
+    done, after = mended(text, *only)
+    assert (done.returncode, after, "name it with --model" in done.stdout) == (2, text, True)
+    done, after = mended(text, *only, "--model", "gpt-oss:120b")
+    assert (done.returncode, after, "does not fit" in done.stderr) == (2, text, True)
+    done, after = mended(text, *only, "--model", "gpt-oss:20b")
+    assert after == text.replace("[A=b]", "[A=b, OLLAMA_CONTEXT_LENGTH=32768]")
 
 
 def test_gpus_are_renamed_only_where_there_is_one_way(
