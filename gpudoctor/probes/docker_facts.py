@@ -10,7 +10,7 @@ from gpudoctor.facts.docker import Runtime
 from gpudoctor.probes.docker_answer import Answer
 from gpudoctor.probes.root import Root
 
-_TOO_OLD = "this engine is too old to say"
+_NOT_SAID = Unavailable("this engine does not say: Docker before 25, or podman", "not-supported")
 #: Docker 28.2.
 _API_WITH_DEVICES = (1, 50)
 
@@ -47,8 +47,7 @@ def info_facts(told: Answer, api: str) -> dict[str, Any]:
         "cgroup_version": told.text("CgroupVersion")[:16] or "1",
         "runtimes": _runtimes(told.part("Runtimes")),
         "default_runtime": told.text("DefaultRuntime")[:256] or silent,
-        "cdi_spec_dirs": told.texts("CDISpecDirs", 64) if told.has("CDISpecDirs") else Unavailable(
-            _TOO_OLD, "not-supported"),
+        "cdi_spec_dirs": told.texts("CDISpecDirs", 64) if told.has("CDISpecDirs") else _NOT_SAID,
         "cdi_devices": _discovered(told, api),
         "security_options": options,
         "storage_driver": told.text("Driver")[:64] or silent,
@@ -83,7 +82,7 @@ def _discovered(told: Answer, api: str) -> tuple[str, ...] | Unavailable:
     major, _, minor = api.partition(".")
     knows = major.isdigit() and minor.isdigit() and (int(major), int(minor)) >= _API_WITH_DEVICES
     if not (knows or told.has("DiscoveredDevices")):
-        return Unavailable(_TOO_OLD, "not-supported")
+        return _NOT_SAID
     devices = told.parts("DiscoveredDevices", 4096)
     return tuple(each.text("ID")[:256] for each in devices if each.text("Source") == "cdi")
 

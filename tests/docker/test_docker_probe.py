@@ -4,7 +4,10 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import socket
+import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -453,6 +456,54 @@ class TestRealEngine:
     def test_the_newest_engine_without_cdi_found_nothing(self, ask: Ask, newest_bare_engine: Any) -> None:
         docker, _ = recorded(ask(newest_bare_engine.url, patience=10))
         assert docker.cdi_devices == ()
+
+
+@pytest.fixture
+def podman() -> Iterator[tuple[str, Callable[..., str]]]:
+    """A real podman with a socket of its own; yields its address, and a function that runs its commands."""
+    import rig_images
+
+    if shutil.which("podman") is None:
+        pytest.skip("no podman here (Debian package podman)")
+    # podman takes no longer name than 50 characters for its folder.
+    folder = Path(tempfile.mkdtemp(prefix="podman-"))
+    own = ["podman", "--root", str(folder / "data"), "--runroot", str(folder / "run"), "--runtime", "runc",
+           "--cgroup-manager", "cgroupfs"]
+
+    def run(*arguments: str) -> str:
+        return subprocess.run([*own, *arguments], check=True, capture_output=True, text=True, timeout=60).stdout
+
+    (folder / "image.tar").write_bytes(rig_images.archive(rig_images.GLIBC))
+    run("import", str(folder / "image.tar"), "rig/glibc:1")
+    address = f"unix://{folder}/podman.sock"
+    service = subprocess.Popen([*own, "system", "service", "-t", "0", address], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(200):
+            if (folder / "podman.sock").exists():
+                break
+            time.sleep(0.05)
+        yield address, run
+    finally:
+        run("rm", "--all", "--force", "--time", "0")
+        service.kill()
+        service.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.tier("docker")
+def test_podman_answers_as_docker_would(ask: Ask, podman: tuple[str, Callable[..., str]]) -> None:
+    address, run = podman
+    # Its default limits are above what root may set here.
+    run("run", "--detach", "--name", "box", "--network", "none", "--ulimit", "nofile=1024:1024", "--ulimit",
+        "nproc=1000:1000", "--env", "NVIDIA_VISIBLE_DEVICES=all", "rig/glibc:1", "sleep", "100")
+    docker, containers = recorded(ask(address, patience=15, timeout=60))
+    assert (docker.kind, docker.endpoint) == ("podman", address)
+    assert isinstance(docker.version, str)
+    one = only(containers, "box")
+    assert (one.failure, one.state, one.device_nodes) == (None, "running", ())
+    assert one.environment == {"NVIDIA_VISIBLE_DEVICES": "all"}
+    assert isinstance(one.image_facts, ImageFacts)
 
 
 @contextlib.contextmanager
