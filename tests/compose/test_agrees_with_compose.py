@@ -12,11 +12,13 @@ from compose_plugin import Refused, config, ours, plugin, theirs
 
 from gpudoctor.compose.reading import Wishes, read_project
 from gpudoctor.compose.tree import ComposeError
+from gpudoctor.facts.compose import SERVICE_KEYS
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "compose"
 TABLE: dict[str, Any] = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
 #: What Compose refuses and gpudoctor explains in a finding.
-EXPLAINED = ("reservation-without-capabilities.yml", "count-and-ids.yml", "ids-without-quotation-marks.yml")
+EXPLAINED = ("reservation-without-capabilities.yml", "count-and-ids.yml", "ids-without-quotation-marks.yml",
+             "misspelt-keys.yml")
 pytestmark = pytest.mark.tier("compose")
 
 
@@ -54,7 +56,8 @@ def test_what_compose_refuses_is_a_finding(program: Path, name: str) -> None:
     with pytest.raises(Refused):
         config(program, [FOLDER / name], cwd=FOLDER)
     project = read_project([str(FOLDER / name)])
-    assert [r.problem for s in project.services for r in s.requests if r.problem]
+    problems = [r.problem for s in project.services for r in s.requests if r.problem]
+    assert problems or project.unknown_keys
 
 
 CASES: dict[str, dict[str, str]] = {
@@ -219,3 +222,13 @@ def test_what_compose_refuses_is_refused_with_its_place(program: Path, name: str
     with pytest.raises(ComposeError) as refusal:
         read_project([str(path)])
     assert refusal.value.where.startswith(f"{path}:")
+
+
+def test_every_key_of_a_service_that_compose_takes_is_known(program: Path, tmp_path: Path) -> None:
+    """A key is taken when Compose complains of its value, or of nothing, but not of the key itself."""
+    for key in sorted(SERVICE_KEYS):
+        (tmp_path / "compose.yml").write_text(f"services: {{a: {{image: x, {key}: null}}}}\n", encoding="utf-8")
+        try:
+            config(program, [tmp_path / "compose.yml"], cwd=tmp_path)
+        except Refused as refusal:
+            assert "additional properties" not in str(refusal), key  # noqa: PT017 - every key in turn
