@@ -67,10 +67,10 @@ def _judge(each: Endpoint, model: ServedModel, machine: Machine, factor: float) 
     best = min(room, most)
     if best < context * factor:
         return passed(subject, "{context} tokens; at most {best} would fit", context=context, best=best, evidence=seen)
-    if _chosen(each, machine):
+    if _chosen(each, model, machine):
         return noted(subject, "{model} is set to {context} tokens; up to {best} fit here", model=model.name,
                      context=context, best=best, evidence=seen, fix=_raise(each, best))
-    return warned(subject, "{model} runs with a context of {context} tokens, which nobody chose; up to {best} fit here",
+    return warned(subject, "{model} runs with the default context of {context} tokens; up to {best} fit here",
                   model=model.name, context=context, best=best, evidence=seen, fix=_raise(each, best))
 
 
@@ -83,13 +83,17 @@ def _set(each: Endpoint, machine: Machine) -> tuple:  # type: ignore[type-arg]
             saw("parallel slots", slots_of(each, machine.containers) or "the engine's default", "its environment"))
 
 
-def _chosen(each: Endpoint, machine: Machine) -> bool:
-    """True unless it can be seen that nobody chose the context."""
+def _chosen(each: Endpoint, model: ServedModel, machine: Machine) -> bool:
+    """True unless it can be seen that nobody chose the context: a model or a request may have brought it, too."""
     if each.engine == "ollama":
         variables = variables_of(each, machine.containers)
-        return variables is None or "OLLAMA_CONTEXT_LENGTH" in variables
+        if variables is None or "OLLAMA_CONTEXT_LENGTH" in variables:
+            return True
+        left_alone = predicted(each, model, machine, context=None)
+        return isinstance(left_alone, Unavailable) or left_alone.prediction.settings.context != model.context
     settings = settings_of(each, machine.containers)
-    return not settings or "context" in settings
+    # The others take the model's own length when nobody says otherwise.
+    return each.engine != "llama.cpp" or not settings or "context" in settings
 
 
 def _raise(each: Endpoint, best: int) -> tuple[Step, ...]:

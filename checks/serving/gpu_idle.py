@@ -50,7 +50,8 @@ def gpu_idle(serving: Serving, gpus: Gpus | Unavailable, containers: Containers 
 def _judge(each: Endpoint, gpus: Gpus, containers: Containers | Unavailable) -> Finding:
     flags = settings_of(each, containers)
     wanted = (number(flags, "tensor_parallel") or 1) * (number(flags, "pipeline_parallel") or 1)
-    wanted *= number(flags, "data_parallel") or 1
+    if each.engine == "vllm":  # SGLang's data parallel ranks may share the GPUs of one group
+        wanted *= number(flags, "data_parallel") or 1
     on = held(each, gpus)
     seen = (saw("GPUs that its flags ask for", wanted, "its command line"), *_lists(each, gpus))
     if each.loaded == () or each.engine in ("llama-cpp-python", "openai"):
@@ -61,6 +62,10 @@ def _judge(each: Endpoint, gpus: Gpus, containers: Containers | Unavailable) -> 
     if not each.pids and each.container_id is None:
         return skipped(each.subject, "which processes are those of {engine} is not visible to this user",
                        engine=each.engine, evidence=seen)
+    several = (number(flags, "nodes") or 1) > 1 or flags.get("executor") == "ray" or "data_parallel_local" in flags
+    if on and (several or wanted > len(gpus.answering)):
+        return skipped(each.subject, "{engine} may be spread over several machines: it is on {count} GPUs of this one",
+                       engine=each.engine, count=len(on), evidence=seen)
     if any(isinstance(gpu.processes, Unavailable) for gpu in gpus.answering) or _hidden(gpus):
         return unknown(each.subject, "NVML does not name the processes on these GPUs", evidence=seen,
                        fix=step("Run it on the host: inside a container other processes are hidden."))

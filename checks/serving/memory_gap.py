@@ -24,7 +24,7 @@ from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Memory
 from gpudoctor.facts.serving import Endpoint, Serving
-from gpudoctor.judging.served import Machine, held, predicted
+from gpudoctor.judging.served import Machine, held, predicted, settings_of, working
 
 
 @check()
@@ -47,10 +47,14 @@ def memory_gap(
 
 
 def _judge(each: Endpoint, gpus: Gpus, machine: Machine, share: float) -> Finding:
-    parts = held(each, gpus)
+    parts = working(held(each, gpus))
     sizes = [part.bytes_ for part in parts]
     if not parts or None in sizes:
         return skipped(each.subject, "NVML does not tell how much memory its processes hold")
+    flags = settings_of(each, machine.containers)
+    if each.engine in ("vllm", "sglang") and (not flags or "config" in flags):
+        return skipped(each.subject, "the share of the GPUs that {engine} was started with is not known",
+                       engine=each.engine)
     needed, error = 0, 0
     for model in each.loaded:
         answer = predicted(each, model, machine)

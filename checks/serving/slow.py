@@ -44,6 +44,12 @@ def slow(
     for each, run in runs:
         if run.concurrency == min(r.concurrency for r in each.live if r.model == run.model):
             yield _judge(each, run, machine, policy["live_speed_share"])
+        elif run.failed and run.completed:
+            yield warned(f"model:{run.model}", "{failed} of {count} requests at once failed: {failure}",
+                         failed=run.failed, count=run.concurrency, failure=run.failure or "no end in time",
+                         evidence=saw("completed", run.completed, each.url),
+                         fix=step("Let fewer in at once, or read what the engine's log says.",
+                                  "gpudoctor diagnose LOG"))  # fmt: skip
 
 
 def _judge(each: Endpoint, run: LiveRun, machine: Machine, share: float) -> Finding:
@@ -53,6 +59,9 @@ def _judge(each: Endpoint, run: LiveRun, machine: Machine, share: float) -> Find
             saw("tokens per second of one request", run.tokens_per_s, each.url),
             *(saw(f"{r.concurrency} at once: tokens per second together", r.total_tokens_per_s, each.url)
               for r in each.live if r.model == run.model)]
+    if not run.completed and (run.failure or "").startswith("HTTP 4"):
+        return noted(subject, "{model} takes no completions: {failure}", model=run.model, failure=run.failure,
+                     evidence=seen)
     if not run.completed:
         return failed(subject, "{model} completes nothing: {failure}", model=run.model, failure=run.failure,
                       evidence=seen, fix=step("Read the engine's log.", "gpudoctor diagnose LOG"))

@@ -1,6 +1,7 @@
 """``gpudoctor serving``: do the engines that run here do what their owner thinks?"""
 
 import datetime
+import math
 import os
 import re
 import sys
@@ -84,6 +85,9 @@ def serving(
     if concurrency is not None and not live:
         raise Failure("--concurrency is for --live", "command line", "add --live")
     ladder = _ladder(concurrency or "1")
+    for flag, given in (("--max-seconds", max_seconds), ("--read-gib", read_gib), ("--read-seconds", read_seconds)):
+        if not math.isfinite(given):
+            raise Failure(f"{given} is no number", flag)
     named = where != "auto" or container is not None
     if where != "auto" and container is not None:
         raise Failure(f"{where[:80]!r} names an address, --container a container", "command line", "choose one")

@@ -17,6 +17,8 @@ FLAGS = {
     "--kv-cache-dtype": "kv_cache_type", "--cache-type-k": "kv_cache_type", "-ctk": "kv_cache_type",
     "--quantization": "quantization", "--dtype": "dtype",
     "--parallel": "parallel", "-np": "parallel",
+    "--config": "config", "--nnodes": "nodes", "--distributed-executor-backend": "executor",
+    "--data-parallel-size-local": "data_parallel_local",
     "--n-gpu-layers": "gpu_layers", "--gpu-layers": "gpu_layers", "-ngl": "gpu_layers",
 }  # fmt: skip
 _ALONE = {"--enforce-eager": "enforce_eager"}

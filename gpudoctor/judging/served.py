@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gpudoctor.fit.model import Model
     from gpudoctor.fit.question import Answer
 
+#: More than a CUDA context of any card, less than the smallest model worth serving.
+_BARE_CONTEXT_BYTES = 1 << 30
 #: Engines whose memory and speed fit knows.
 _KNOWN = frozenset({"ollama", "vllm", "sglang", "tgi", "llama.cpp"})
 
@@ -39,6 +41,12 @@ def held(endpoint: Endpoint, gpus: Gpus) -> tuple[Held, ...]:
             total = None if None in sizes else sum(size or 0 for size in sizes)
             found.append(Held(gpu.index, total, tuple(f"{each.name or '?'} ({each.pid})" for each in own)))
     return tuple(found)
+
+
+def working(parts: tuple[Held, ...]) -> tuple[Held, ...]:
+    """Leave out GPUs on which an engine has opened no more than a context: nothing of a model lies there."""
+    large = tuple(part for part in parts if part.bytes_ is None or part.bytes_ >= _BARE_CONTEXT_BYTES)
+    return large or parts
 
 
 def own_processes(endpoint: Endpoint, gpu: Gpu) -> tuple[GpuProcess, ...]:
@@ -114,7 +122,7 @@ def predicted(
     if known is None:
         return Unavailable(f"fit's catalogue does not know {model.name}", "not-applicable")
     flags = settings_of(endpoint, machine.containers)
-    here = held(endpoint, machine.gpus)
+    here = working(held(endpoint, machine.gpus))
     try:
         hardware = hardware_of(
             msgspec.structs.replace(Snapshot(), gpus=machine.gpus, memory=machine.memory, driver=machine.driver),

@@ -39,7 +39,11 @@ def read_models(out: Reporter, paths: Sequence[str], most_bytes: int, seconds: f
             out.append("serving", "reads", ModelRead(path=path, file_bytes=0, failure="no model's file was found"))
             continue
         out.start(path, doing=f"reading {file}", patience=seconds + _PATIENCE, placeholder=spare)
-        out.append("serving", "reads", measured(file, Bounds(most_bytes, seconds)))
+        try:
+            found = measured(file, Bounds(most_bytes, seconds))
+        except OSError as error:
+            found = ModelRead(path=file, file_bytes=0, failure=error.strerror or str(error))
+        out.append("serving", "reads", found)
 
 
 def largest(path: str) -> str | None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.serving import Endpoint
 from gpudoctor.judging.endpoints import Candidate
 from gpudoctor.probes.http_client import HttpClient, NoAnswer
@@ -86,13 +85,14 @@ def _ask(
         facts = _facts(client, doing)
     except NoAnswer as problem:
         if candidate.sure:
-            out.append("serving", "endpoints", _changed(known, kind=problem.kind, failure=problem.words))
+            refused = _changed(known, kind=problem.kind, failure=problem.words)
+            out.append("serving", "endpoints", _without(refused, key))
         return
     settings = {**known.settings, **facts.facts.pop("settings", {})}
     endpoint = _changed(known, engine=facts.engine, settings=settings, **facts.facts)
     if bounds is not None:
         endpoint = _changed(endpoint, live=tuple(measure(client, endpoint, bounds, doing)))
-    out.append("serving", "endpoints", endpoint)
+    out.append("serving", "endpoints", _without(endpoint, key))
 
 
 def _facts(client: Callable[[], HttpClient], doing: Callable[[str], None]) -> Found:
@@ -105,6 +105,14 @@ def _facts(client: Callable[[], HttpClient], doing: Callable[[str], None]) -> Fo
         again = identify(Questions(client(), doing)).facts.get("waiting")
         found.facts["waiting"] = min(waiting, again or 0)
     return found
+
+
+def _without(endpoint: Endpoint, key: str | None) -> Endpoint:
+    """Take the key out of whatever a service echoes: messages about a wrong key like to quote it."""
+    if not key:
+        return endpoint
+    hidden = msgspec.json.encode(endpoint).replace(msgspec.json.encode(key)[1:-1], b"***")
+    return msgspec.json.decode(hidden, type=Endpoint)
 
 
 def _changed(endpoint: Endpoint, **changes: Any) -> Endpoint:

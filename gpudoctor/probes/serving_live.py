@@ -43,10 +43,11 @@ def measure(
     """
     for model in endpoint.loaded[:_MOST_MODELS]:
         for number, concurrency in enumerate(bounds.concurrency):
-            doing(f"{concurrency} completions of {model.name} at once", bounds.seconds + 10)
             if number == 0:
                 # The first request of a fresh engine compiles and captures graphs; it says nothing of the next.
+                doing(f"a first completion of {model.name}", bounds.seconds + 10)
                 _request(client(), endpoint, model, 4, bounds.seconds)
+            doing(f"{concurrency} completions of {model.name} at once", bounds.seconds + 10)
             run = _step(client, endpoint, model, concurrency, bounds)
             yield run
             if not run.completed:

@@ -201,3 +201,34 @@ def test_a_port_where_nobody_listens_is_named(serving: Serving) -> None:
         port = free.getsockname()[1]
     status, message = verdict(serving(f"http://127.0.0.1:{port}"))
     assert (status, "nobody listens there" in message) == ("fail", True)
+
+
+def test_an_engine_that_quotes_the_key_gets_it_into_no_report(
+    gpudoctor: Command, engine: Engine, tmp_path: Path
+) -> None:
+    def echo(handler: Any) -> None:
+        handler.begin("application/json", 500 if handler.path == "/v1/completions" else 200)
+        handler.line({"error": {"message": f"bad {handler.headers.get('Authorization')}"}})
+
+    listing = {"data": [{"id": "model of Bearer k-3141", "owned_by": "vllm"}]}
+    server = engine({**VLLM, "/v1/models": listing, "/v1/completions": echo})
+    facts = tmp_path / "facts.json"
+    done = gpudoctor("serving", server.url, "--api-key-env", "MY_KEY", "--live", "--save", facts, "-vv",
+                     MY_KEY="k-3141")  # fmt: skip
+    assert done.returncode == 1
+    assert "k-3141" not in done.stdout + done.stderr + facts.read_text()
+
+
+def test_a_model_that_takes_no_completions_is_no_failure(serving: Serving, engine: Engine) -> None:
+    def refuse(handler: Any) -> None:
+        handler.begin("application/json", 400)
+        handler.line({"object": "error", "message": "The model does not support Completions API"})
+
+    report = serving(engine({**VLLM, "/v1/completions": refuse}).url, "--live")
+    (found,) = [r for r in report["results"] if r["id"] == "serving.slow"]
+    assert (found["status"], "does not support Completions" in found["message"]) == ("info", True)
+
+
+def test_not_a_number_of_seconds_is_refused(gpudoctor: Command) -> None:
+    done = gpudoctor("serving", "--live", "--max-seconds", "nan")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)

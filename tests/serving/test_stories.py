@@ -144,7 +144,7 @@ def test_l4_a_sixteenth_of_it_is_a_finding(serving: Serving) -> None:
 
 def test_f3_the_default_context_what_fits_and_the_variable(serving: Serving) -> None:
     found = replayed(serving, "rtx8000x4-serving-small-context-from-a-hard-disk")["serving.context-default"]
-    assert "8192 tokens, which nobody chose; up to 131072 fit here" in found["message"]
+    assert "default context of 8192 tokens; up to 131072 fit here" in found["message"]
     assert found["fix"][0]["command"] == "OLLAMA_CONTEXT_LENGTH=131072 ollama serve"
 
 
