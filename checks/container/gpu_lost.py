@@ -23,10 +23,12 @@ from gpudoctor.facts.container_toolkit import ContainerToolkit
 from gpudoctor.facts.docker import Container, Containers, Docker
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.host import Host
+from gpudoctor.facts.live import Live
 from gpudoctor.judging.device_state import State, ruled, state
 from gpudoctor.judging.docker_remedies import compose_file, keep_gpus, recreate
 from gpudoctor.judging.gpu_containers import asked_ids, meant_for_gpus, route
 from gpudoctor.judging.gpu_paths import Paths, paths
+from gpudoctor.judging.live_looks import after_look, looked
 from gpudoctor.judging.remedies import reboot
 
 
@@ -37,8 +39,9 @@ def gpu_lost(
     container_toolkit: ContainerToolkit | Unavailable,
     driver: Driver | Unavailable,
     host: Host | Unavailable,
+    live: Live | Unavailable,
 ) -> Iterator[Finding]:
-    """Judge every running container that was given GPUs; nothing is run inside."""
+    """Judge every running container that was given GPUs; only --live looked inside."""
     found = tuple(c for c in containers.containers if c.running and meant_for_gpus(c, docker))
     if not found:
         yield skipped("host", "no running container asked for GPUs")
@@ -48,9 +51,9 @@ def gpu_lost(
         return
     ways = paths(docker, container_toolkit) if isinstance(container_toolkit, ContainerToolkit) else None
     for each in found:
-        now = state(each, docker, container_toolkit, containers, driver)
+        now = after_look(live, each, state(each, docker, container_toolkit, containers, driver))
         way = route(each, docker, container_toolkit) or "not known"
-        seen = (saw("path", way, "docker inspect"), *ruled(each, now, container_toolkit, driver),
+        seen = (saw("path", way, "docker inspect"), *looked(live, each), *ruled(each, now, container_toolkit, driver),
                 *(ways.evidence if ways is not None else ()))
         fix = (recreate(each), *_other_request(each, ways, docker), *keep_gpus(docker, container_toolkit, host))
         yield _judge(each, now, way, seen, fix, driver, host)

@@ -27,6 +27,12 @@ def hide_containers(raw: dict[str, Any], name: _NameOf) -> None:
         raw: The snapshot as dictionaries and lists; it is changed.
         name: Gives the same stand-in to the same value of one kind.
     """
+    live = raw.get("live")
+    if isinstance(live, dict) and "image" in live:
+        live["image"] = image(live["image"], name)
+        live["image_from"] = live["image_from"] and name("container", live["image_from"])
+        for look in live["containers"]:
+            look["name"] = name("container", look["name"])
     section = raw.get("containers")
     for each in section.get("containers", ()) if isinstance(section, dict) else ():
         given = each["name"]
