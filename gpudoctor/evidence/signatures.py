@@ -57,8 +57,12 @@ class Sieve:
 
     def __init__(self, literals: Iterable[tuple[str, int]]) -> None:
         owners: dict[bytes, list[int]] = {}
+        #: A word as it is in shapes -> the words as they are in lines.
+        self.written: dict[bytes, list[bytes]] = {}
         for word, owner in literals:
-            owners.setdefault(word.encode().translate(None, _DIGITS), []).append(owner)
+            literal = word.encode().translate(None, _DIGITS)
+            owners.setdefault(literal, []).append(owner)
+            self.written.setdefault(literal, []).append(word.encode())
         self._literals = [(word, numbers, re.findall(rb"[a-z]{3,}", word)) for word, numbers in owners.items()]
 
     def search(self, text: bytes, words: bytes) -> Iterator[tuple[bytes, list[int]]]:
@@ -78,14 +82,23 @@ def lines_with(text: bytes, literal: bytes) -> Iterator[bytes]:
         place = text.find(literal, end)
 
 
+def _by_figures(signature: Signature) -> bool:
+    """True when figures decide whether a line fits: which figure, not that there is one."""
+    words = re.sub(r"\{\d*,?\d*\}", "", f"{signature.any}{signature.pattern}{signature.unless}")
+    return re.search(r"\d|\(\?P=", words) is not None
+
+
 class _Known:
     """What is known of a shape: the signatures that fit all its lines, and those that each line must be tried with."""
 
-    __slots__ = ("fits", "tries")
+    __slots__ = ("fits", "left", "tried", "words")
 
     def __init__(self) -> None:
         self.fits: list[int] = []
-        self.tries: dict[int, int] = {}
+        self.tried: list[int] = []
+        #: A line is tried where the chunk holds one of these, until so many were tried.
+        self.words: set[bytes] = set()
+        self.left = _MAX_TRIES
 
 
 class SignatureScanner:
@@ -95,94 +108,107 @@ class SignatureScanner:
         self._table = signatures.table().signature
         self._sieve = Sieve((word, number) for number, each in enumerate(self._table) for word in each.any)
         self._any = [tuple(word.encode() for word in each.any) for each in self._table]
-        self._figures = [
-            bool(re.search(r"\d", f"{each.any}{each.pattern}{each.unless}")) for each in self._table
-        ]
+        self._figures = [_by_figures(each) for each in self._table]
         self._hits: dict[tuple[int, str], Hit] = {}
         self._harmless: set[bytes] = set()
         self._telling: dict[bytes, _Known] = {}
 
     def feed(self, chunk: Chunk, file: str) -> Fresh:
         """Take the next chunk of a file, in its order; return what it says that no chunk said before."""
+        if len(self._harmless) + len(self._telling) > _MAX_SHAPES:
+            self.forget()
         shapes = chunk.data.translate(_LOWER, _DIGITS).split(b"\n")
         counts = Counter(shapes)
         new = [shape for shape in counts if shape not in self._harmless and shape not in self._telling]
         text = b"\n".join(new) + b"\n"
         words = words_of(text)
-        candidates: dict[bytes, set[int]] = {}
+        candidates: dict[bytes, _Known] = {}
         for literal, owners in self._sieve.search(text, words):
             for shape in lines_with(text, literal):
-                candidates.setdefault(shape, set()).update(owners)
+                known = candidates.setdefault(shape, _Known())
+                known.words.update(self._sieve.written[literal])
+                known.tried += owners
         told = self._telling.keys() & counts.keys()
         if candidates or told:
             self._judge(chunk, file, shapes, counts, candidates, told)
-        if len(self._harmless) + len(self._telling) > _MAX_SHAPES:
-            self._harmless.clear()
-            self._telling.clear()
         self._harmless.update(shape for shape in new if len(shape) <= _MAX_SHAPE_BYTES and shape not in self._telling)
         return Fresh(text, words, counts)
 
     def _judge(
-        self,
-        chunk: Chunk,
-        file: str,
-        shapes: list[bytes],
-        counts: "Counter[bytes]",
-        candidates: dict[bytes, set[int]],
+        self, chunk: Chunk, file: str, shapes: list[bytes], counts: "Counter[bytes]", new: dict[bytes, _Known],
         told: set[bytes],
-    ) -> None:
-        lines = chunk.data.split(b"\n")
-        places: dict[bytes, list[int]] = {}
-        for number, shape in enumerate(shapes):
-            if shape in candidates or shape in told:
-                places.setdefault(shape, []).append(number)
+    ) -> None:  # fmt: skip
+        lower = chunk.data.lower()
+        held: dict[bytes, bool] = {}
+
+        def holds(word: bytes) -> bool:
+            if word not in held:
+                held[word] = word in lower
+            return held[word]
+
+        open_shapes = dict(new)
         for shape in told:
             known = self._telling[shape]
             for number in known.fits:
-                self._found(number, chunk, lines, places[shape][0], file, None, counts[shape])
-            self._try_each(known, chunk, lines, places[shape], file)
-        for shape, numbers in candidates.items():
-            if any(word in shape for word in _QUOTED):
+                old = self._hits[number, file]
+                self._hits[number, file] = old._replace(lines=old.lines + counts[shape])
+            if known.tried and known.left and any(map(holds, known.words)):
+                open_shapes[shape] = known
+        if not open_shapes:
+            return
+        places: dict[bytes, list[int]] = {}
+        for place, shape in enumerate(shapes):
+            if shape in open_shapes:
+                places.setdefault(shape, []).append(place)
+        lines = chunk.data.split(b"\n")
+        for shape, known in open_shapes.items():
+            if shape in new and not self._once(known, shape, chunk, lines, places[shape], file):
                 continue
-            known = _Known()
-            for number in sorted(numbers):
-                if self._figures[number]:
-                    known.tries[number] = 0
-                    continue
-                values = self._values(number, lines[places[shape][0]])
-                if values is not None:
-                    known.fits.append(number)
-                    self._found(number, chunk, lines, places[shape][0], file, values, counts[shape])
-            self._try_each(known, chunk, lines, places[shape], file)
-            if (known.fits or known.tries) and len(shape) <= _MAX_SHAPE_BYTES:
-                self._telling[shape] = known
+            for place in places[shape][: known.left]:
+                self._try(known, chunk, lines, place, file)
+            known.left = max(0, known.left - len(places[shape]))
 
-    def _try_each(self, known: _Known, chunk: Chunk, lines: list[bytes], places: list[int], file: str) -> None:
-        for number, tries in known.tries.items():
-            for place in places[: _MAX_TRIES - tries]:
-                line = lines[place]
-                lower = line[:MAX_LINE_CHARS].lower()
-                if any(word in lower for word in self._any[number]):
-                    values = self._values(number, line)
-                    if values is not None:
-                        self._found(number, chunk, lines, place, file, values, 1)
-            known.tries[number] = min(_MAX_TRIES, tries + len(places))
+    def _once(
+        self, known: _Known, shape: bytes, chunk: Chunk, lines: list[bytes], places: list[int], file: str
+    ) -> bool:
+        """Judge a new shape where figures do not matter; True when they do to some signature."""
+        numbers = sorted(set(known.tried))
+        known.tried = [number for number in numbers if self._figures[number]]
+        if any(word in shape for word in _QUOTED):
+            return False
+        for number in numbers:
+            values = None if self._figures[number] else self._values(number, lines[places[0]])
+            if values is not None and self._found(number, chunk, lines, places[0], file, values, len(places)):
+                known.fits.append(number)
+        if (known.fits or known.tried) and len(shape) <= _MAX_SHAPE_BYTES:
+            self._telling[shape] = known
+        return bool(known.tried)
+
+    def _try(self, known: _Known, chunk: Chunk, lines: list[bytes], place: int, file: str) -> None:
+        lower = lines[place][:MAX_LINE_CHARS].lower()
+        for number in known.tried:
+            if any(word in lower for word in self._any[number]):
+                values = self._values(number, lines[place])
+                if values is not None:
+                    self._found(number, chunk, lines, place, file, values, 1)
 
     def _values(self, number: int, line: bytes) -> dict[str, str] | None:
         return self._table[number].values(line[:MAX_LINE_CHARS].decode("utf-8", "replace"))
 
     def _found(
-        self, number: int, chunk: Chunk, lines: list[bytes], place: int, file: str,
-        values: dict[str, str] | None, count: int,
-    ) -> None:  # fmt: skip
+        self, number: int, chunk: Chunk, lines: list[bytes], place: int, file: str, values: dict[str, str], count: int
+    ) -> bool:
+        """Note a line that fits; False when there are too many kinds already."""
         old = self._hits.get((number, file))
+        if old is None and len(self._hits) >= _MAX_MATCHES:
+            return False
         if old is not None:
             self._hits[number, file] = old._replace(lines=old.lines + count)
-        elif len(self._hits) < _MAX_MATCHES:
-            text = lines[place][:MAX_LINE_CHARS].decode("utf-8", "replace")
-            shown = " ".join(text.split())[:_TEXT_CHARS]
-            figures = self._values(number, lines[place]) if values is None else values
-            self._hits[number, file] = Hit(self._table[number], file, chunk.line + place, shown, figures or {}, count)
+            return True
+        text = lines[place][:MAX_LINE_CHARS].decode("utf-8", "replace")
+        shown = " ".join(text.split())[:_TEXT_CHARS]
+        self._hits[number, file] = Hit(self._table[number], file, chunk.line + place, shown, values, count)
+        return True
 
     def forget(self) -> None:
         """Forget which lines were seen: another file begins."""
@@ -191,6 +217,7 @@ class SignatureScanner:
 
     def one_line(self, text: str, line: int, file: str) -> None:
         """Take one line that stood inside something else: a value of a note."""
+        self.forget()
         self.feed(Chunk(text.encode("utf-8", "replace") + b"\n", line), file)
 
     def hits(self) -> list[Hit]:

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import subprocess
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,6 +103,54 @@ def test_control_sequences_do_not_reach_the_screen(gpudoctor: Command, tmp_path:
     (tmp_path / "evil.txt").write_text(f"\x1b]0;title\x07{LINE}\x1b[2J \u202e [red]x[/red]\x9b31m\n", encoding="utf-8")
     done = gpudoctor("diagnose", "evil.txt", "-v", cwd=tmp_path)
     assert not set(done.stdout) & {"\x1b", "\x07", "\u202e", "\x9b"}
+
+
+def test_a_line_without_end_takes_bounded_memory() -> None:
+    def endless(blocks: int) -> int:
+        paste = Paste()
+        tracemalloc.start()
+        paste.feed(Endless(blocks), "x")
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    assert endless(200) < endless(20) + (4 << 20)
+
+
+class Endless(io.RawIOBase):
+    """One line of so many half megabytes."""
+
+    def __init__(self, blocks: int) -> None:
+        self.left = blocks
+
+    def read(self, size: int = -1) -> bytes:
+        self.left -= 1
+        return b"x" * (1 << 19) if self.left >= 0 else b""
+
+
+def test_lines_that_never_repeat_are_all_read_and_told_once() -> None:
+    lines = "".join(f"{chr(97 + i % 26)}{hex(i * 2654435761)[2:]}: CUDA out of memory, {i}\n" for i in range(100_000))
+    paste = Paste()
+    paste.feed(io.BytesIO(lines.encode()), "x")
+    log = paste.snapshot().signatures
+    assert isinstance(log, Signatures)
+    assert [(match.check, match.count) for match in log.matches] == [("serving.out-of-memory", 100_000)]
+
+
+def test_a_figure_that_decides_is_seen_among_lines_that_differ_in_it_only() -> None:
+    lines = "load_tensors: offloaded 37/37 layers to GPU\n" * 3000 + "load_tensors: offloaded 0/37 layers to GPU\n"
+    assert checks_of(lines.encode()) == ["serving.offload-partial"]
+
+
+def test_a_figure_that_decides_is_seen_in_a_later_chunk() -> None:
+    lines = "CUDA error 700\n" + "other\n" * 200_000 + "CUDA error 802\n"
+    assert "gpu.fabric-not-ready" in checks_of(lines.encode())
+
+
+def test_lone_surrogates_reach_no_report(gpudoctor: Command, tmp_path: Path) -> None:
+    (tmp_path / "odd.txt").write_bytes(LINE.encode() + b" \xed\xa0\x80 \xff\xfe\n")
+    json.loads(gpudoctor("diagnose", "odd.txt", "--json", cwd=tmp_path).stdout)["results"][0]["evidence"]
+    assert gpudoctor("diagnose", "odd.txt", "-v", cwd=tmp_path).stderr == ""
 
 
 @settings(max_examples=60, deadline=None)
