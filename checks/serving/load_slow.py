@@ -23,6 +23,7 @@ from gpudoctor.checking.finding import Step
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.serving import ModelRead, ServedModel, Serving
 from gpudoctor.facts.storage import Storage, Volume
+from gpudoctor.judging.served import file_bytes
 
 _SPEEDS = {"hdd": "hdd_bytes_per_second", "network": "network_bytes_per_second", "ssd": "ssd_bytes_per_second",
            "nvme": "nvme_bytes_per_second"}
@@ -45,9 +46,10 @@ def load_slow(serving: Serving, storage: Storage | Unavailable, policy: Policy) 
             continue
         volume = next(iter(stores.values()))
         for model in endpoint.loaded:
-            if model.file_bytes and volume.mount_point not in measured and volume.device_class in _SPEEDS:
+            size = file_bytes(endpoint, model)
+            if size and volume.mount_point not in measured and volume.device_class in _SPEEDS:
                 judged = True
-                yield _expected(model, volume, policy)
+                yield _expected(model, size, volume, policy)
     if not judged and not serving.reads:
         yield skipped("host", "where the loaded models lie is not known; --measure-load reads their store")
 
@@ -63,7 +65,7 @@ def _measured(read: ModelRead, serving: Serving, policy: Policy) -> Finding:
         return unknown(subject, "the reading speed could not be measured: {failure}",
                        failure=read.failure or "nothing was read")
     speed = read.read_bytes / read.seconds
-    size = max([read.file_bytes, *(m.file_bytes or 0 for e in serving.answering for m in e.loaded)])
+    size = max([read.file_bytes, *(file_bytes(e, m) or 0 for e in serving.answering for m in e.loaded if e.local)])
     seconds, nvme = size / speed, size / policy["nvme_bytes_per_second"]
     seen = (saw("read bytes", read.read_bytes, read.path), saw("in seconds", read.seconds, read.method),
             saw("speed, MB per second", round(speed / 1e6), read.method),
@@ -80,11 +82,11 @@ def _measured(read: ModelRead, serving: Serving, policy: Policy) -> Finding:
                   speed=speed, size=size, seconds=seconds, evidence=seen)
 
 
-def _expected(model: ServedModel, volume: Volume, policy: Policy) -> Finding:
-    size = model.file_bytes or 0
+def _expected(model: ServedModel, size: int, volume: Volume, policy: Policy) -> Finding:
     seconds = size / policy[_SPEEDS[volume.device_class]]
     nvme = size / policy["nvme_bytes_per_second"]
-    seen = (saw("file bytes", size, "the engine"), saw("device class", volume.device_class, "/sys/class/block"),
+    seen = (saw("to read bytes", size, "the engine, or fit's catalogue"),
+            saw("device class", volume.device_class, "/sys/class/block"),
             saw("store", volume.path, volume.file_system))
     subject = f"model:{model.name}"
     if seconds > policy["load_seconds_warn"]:

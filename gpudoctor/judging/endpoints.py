@@ -10,6 +10,7 @@ import msgspec
 from gpudoctor.facts.docker import Container, Containers
 from gpudoctor.facts.network import Listener, Processes
 from gpudoctor.facts.snapshot import Snapshot
+from gpudoctor.judging.engine_flags import read_flags
 
 #: Port -> the engines that listen there by default.
 PORTS = {11434: "ollama", 8000: "vllm", 30000: "sglang", 8080: "tgi or llama.cpp", 3000: "tgi"}
@@ -47,7 +48,7 @@ def candidates(facts: Snapshot) -> tuple[Candidate, ...]:
     containers = _running(facts)
     found: dict[int, Candidate] = {}
     for port, held in _by_port(_listening(facts)):
-        behind = next((c for c in containers if any(p.host_port == port for p in c.ports)), None)
+        behind = _behind(port, held, containers)
         candidate = _of_listeners(port, held, behind)
         if candidate is not None:
             found[port] = candidate
@@ -66,6 +67,14 @@ def _running(facts: Snapshot) -> tuple[Container, ...]:
 def _by_port(listeners: Sequence[Listener]) -> Iterator[tuple[int, tuple[Listener, ...]]]:
     for port in sorted({each.port for each in listeners}):
         yield port, tuple(each for each in listeners if each.port == port)
+
+
+def _behind(port: int, held: Sequence[Listener], containers: Sequence[Container]) -> Container | None:
+    """Return the container that publishes a port, or that listens itself in the host's network."""
+    pids = {each.pid for each in held if each.pid is not None}
+    publishing = (each for each in containers if any(p.host_port == port for p in each.ports))
+    inside = (each for each in containers if each.network_mode == "host" and each.pid in pids)
+    return next(publishing, None) or next(inside, None)
 
 
 def _of_listeners(port: int, held: Sequence[Listener], behind: Container | None) -> Candidate | None:
@@ -151,12 +160,28 @@ def of_container_named(name: str, facts: Snapshot) -> tuple[Candidate, ...]:
     container = known.named(name)
     if container is None:
         names = ", ".join(each.name for each in known.containers[:5])
-        raise UnknownPlace(f"there is no container {name[:80]!r}", f"there are {names}" if names else "docker ps -a")
+        hint = f"there are {names}" if names else "docker ps -a shows those that ended, too"
+        raise UnknownPlace(f"no container {name[:80]!r} runs here", hint)
     if not container.running:
         return (Candidate(url=f"container://{container.name}", origin="container", port=0, container=container.name,
                           container_id=container.id, sure=True,
                           failure=f"the container does not run (it is {container.state})"),)
+    if container.network_mode == "host":
+        return (_in_host_network(container, facts),)
     return tuple(msgspec.structs.replace(each, sure=True) for each in of_container(container))
+
+
+def _in_host_network(container: Container, facts: Snapshot) -> Candidate:
+    """Return where a container without a network of its own listens: told, seen, or its engine's usual port."""
+    told = read_flags(container.command).get("port") or container.environment.get("OLLAMA_HOST", "").rpartition(":")[2]
+    seen = next((each.port for each in _listening(facts) if each.pid is not None and each.pid == container.pid), None)
+    usual = {engine: port for port, engine in PORTS.items()} | {"tgi": 80, "llama.cpp": 8080}
+    port = int(told) if told.isdigit() and len(told) < 6 else seen or usual.get(image_engine(container) or "", 8000)
+    addresses = tuple(sorted({each.address for each in _listening(facts) if each.port == port}))
+    return Candidate(
+        url=f"http://{_host(addresses or ('127.0.0.1',))}:{port}", origin="container", port=port, addresses=addresses,
+        pid=container.pid, container=container.name, container_id=container.id, sure=True, default=True,
+    )  # fmt: skip
 
 
 def of_url(text: str, facts: Snapshot, host_name: str = "") -> Candidate:
@@ -186,7 +211,7 @@ def of_url(text: str, facts: Snapshot, host_name: str = "") -> Candidate:
     loopback = host in ("localhost", "::1") or host.startswith("127.")
     held = [each for each in _listening(facts) if each.port == port]
     local = (loopback or host == host_name) and not any(each.process == "ssh" for each in held)
-    behind = next((c for c in _running(facts) if local and any(p.host_port == port for p in c.ports)), None)
+    behind = _behind(port, held, _running(facts)) if local else None
     owner = next((each for each in held if each.pid is not None), None)
     return Candidate(
         url=f"{parts.scheme}://{shown}:{port}{path}",

@@ -116,9 +116,7 @@ def predicted(
     from gpudoctor.fit.question import Question
     from gpudoctor.fit.settings import Settings
 
-    known = None
-    for name in dict.fromkeys((model.path or "", model.name, _file_name(model.path))):
-        known = known or _catalogued(name, endpoint.engine or "")
+    known = _found(endpoint, model)
     if known is None:
         return Unavailable(f"fit's catalogue does not know {model.name}", "not-applicable")
     flags = settings_of(endpoint, machine.containers)
@@ -147,6 +145,22 @@ def predicted(
         return answer(Question(known, settings, hardware._replace(gpus=gpus)), advise=False)
     except Unusable as problem:
         return Unavailable(problem.message, "not-applicable")
+
+
+def file_bytes(endpoint: Endpoint, model: ServedModel) -> int | None:
+    """Return what a start has to read: the engine's word, else the weights that fit's catalogue knows."""
+    if model.file_bytes is not None:
+        return model.file_bytes
+    found = _found(endpoint, model)
+    return found.weights_bytes if found is not None else None
+
+
+def _found(endpoint: Endpoint, model: ServedModel) -> "Model | None":
+    for name in dict.fromkeys((model.path or "", model.name, _file_name(model.path))):
+        known = _catalogued(name, endpoint.engine or "")
+        if known is not None:
+            return known
+    return None
 
 
 def _slotted(endpoint: Endpoint) -> bool:

@@ -79,7 +79,7 @@ def test_a_stopped_container_is_named_as_such() -> None:
 
 
 def test_an_unknown_container_is_bad_input() -> None:
-    with pytest.raises(UnknownPlace, match="no container 'brian'"):
+    with pytest.raises(UnknownPlace, match="no container 'brian' runs here"):
         of_container_named("brian", machine(containers=(brain(),)))
 
 

@@ -14,6 +14,7 @@ import pytest
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.serving import Endpoint, ServedModel, Serving, Variables
 from gpudoctor.facts.snapshot import Snapshot, encode
+from gpudoctor.facts.storage import Storage, Volume
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 Judged = Callable[..., dict[str, Any]]
@@ -82,6 +83,18 @@ def test_vllm_on_no_gpu_at_all_is_named(judged: Judged) -> None:
 
 def test_an_engine_whose_processes_are_hidden_is_not_accused(judged: Judged) -> None:
     assert judged("h100x5-serving-one-member-missing", pids=())["serving.gpu-idle"]["status"] == "skip"
+
+
+def test_f12_the_load_of_a_model_in_the_hub_s_cache_on_a_file_server(serving: Any, tmp_path: Path) -> None:
+    facts = msgspec.json.decode((FIXTURES / "h100x5-serving-more-memory-than-asked" / "snapshot.json").read_bytes(),
+                                type=Snapshot)  # fmt: skip
+    cache = Volume(purpose="huggingface-cache", path="/nfs/hub", mount_point="/nfs", file_system="nfs4",
+                   device="nas:/models", device_class="network")  # fmt: skip
+    path = tmp_path / "nfs.json"
+    path.write_bytes(encode(msgspec.structs.replace(facts, storage=Storage(volumes=(cache,)))))
+    found = {r["id"]: r for r in serving("--snapshot", path)["results"]}["serving.load-slow"]
+    assert found["message"].startswith("60.")
+    assert "class network take about 9 min at every start; NVMe would take about 22 s" in found["message"]
 
 
 def test_importing_stays_lazy() -> None:
