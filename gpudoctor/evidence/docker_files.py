@@ -21,6 +21,7 @@ def daemon(text: str) -> Reading:
         name="daemon.json",
         sections={"container_toolkit": ContainerToolkit(daemon_file=file)},
         context=frozenset({"container"}),
+        problem=f"dockerd refuses this daemon.json: {file.failure}" if file.failure else None,
     )
 
 
@@ -80,7 +81,11 @@ def toolkit_config(text: str, line: int, file: str) -> Reading | None:
     if "[nvidia-container-" not in text:
         return None
     found = parse_toolkit_config(text.encode("utf-8", "replace"), NOT_RECORDED)
-    return Reading(sections={"container_toolkit": ContainerToolkit(config=found)}, context=frozenset({"container"}))
+    return Reading(
+        sections={"container_toolkit": ContainerToolkit(config=found)},
+        context=frozenset({"container"}),
+        problem=f"the toolkit refuses this config.toml: {found.failure}" if found.failure else None,
+    )
 
 
 def toolkit_version(text: str, line: int, file: str) -> Reading | None:

@@ -34,6 +34,8 @@ _USE = re.compile(
     r"\s*(?:(?P<used>\d{1,7})MiB\s*/\s*(?P<total>\d{1,7})MiB|\S.{0,30}?)\s*\|"
     r"\s*(?:(?P<load>\d{1,3})%|N/A|ERR!)\s+(?P<mode>\S.{0,20}?)\s*\|"
 )
+_LOST = re.compile(r"\|.{4,60}\|\s*GPU is lost")
+_GPU_IS_LOST = 15
 _MIG_MODE = re.compile(r"\|\s{10,60}\|\s{10,40}\|\s+(Enabled|Disabled)(\*?)\s*\|")
 _INSTANCE = re.compile(r"\|\s{1,4}(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})\s*\|\s*\d{1,7}MiB\s*/")
 _PROCESS = re.compile(
@@ -56,6 +58,8 @@ def read(text: str, line: int, file: str) -> Reading | None:
             head = head or found
         elif (found := _GPU.match(row)) is not None and len(gpus) < _MAX_GPUS:
             now = gpus.setdefault(int(found["index"]), _first_row(found))
+        elif _LOST.match(row) is not None and now:
+            now.update(failure="GPU is lost", failure_code=_GPU_IS_LOST)
         elif (found := _USE.match(row)) is not None and now:
             now.update(_second_row(found))
         elif (found := _MIG_MODE.match(row)) is not None and now:
@@ -93,9 +97,11 @@ def _first_row(found: "re.Match[str]") -> dict[str, Any]:
         ecc = Ecc(enabled=False)
     elif count.isdigit():
         ecc = Ecc(enabled=True, volatile=EccCounts(uncorrected=int(count)))
+    lost = found["name"] == "ERR!"
     return {
         # A long name is cut and ends in dots.
-        "name": found["name"].rstrip(". ") or NOT_RECORDED,
+        "name": NOT_RECORDED if lost else found["name"].rstrip(". ") or NOT_RECORDED,
+        **({"failure": "nvidia-smi shows ERR! in place of its name"} if lost else {}),
         "pci_address": pci_address(found["address"]),
         "persistence": found["persistence"] == "On" if found["persistence"] in ("On", "Off") else NOT_RECORDED,
         "display_active": found["display"] == "On" if found["display"] in ("On", "Off") else NOT_RECORDED,

@@ -424,3 +424,20 @@ WORDS = (
 @given(st.lists(st.sampled_from(WORDS), max_size=40))
 def test_no_mixture_of_documents_breaks_it(parts: list[str]) -> None:
     facts_of("".join(parts))
+
+
+LOST_ROW = """\
+|   1  ERR!                           On  | 00000000:0F:00.0 ERR!|                 ERR! |
+|ERR!  ERR! ERR!    ERR! / ERR! |   GPU is lost / 81920MiB |    ERR!      ERR! |
+"""
+
+
+def test_a_lost_gpu_in_a_table_keeps_its_place() -> None:
+    first, second = of(Gpus, facts_of(table(1) + LOST_ROW).gpus).gpus
+    assert (first.failure, second.failure, second.failure_code) == (None, "GPU is lost", 15)
+    assert second.pci_address == "0000:0f:00.0"
+
+
+def test_a_daemon_json_that_dockerd_refuses_is_said() -> None:
+    facts = facts_of('{\n  "runtimes": {\n    "nvidia": {"path": "nvidia-container-runtime"},\n  }\n}\n')
+    assert "dockerd refuses this daemon.json: line 4" in problems(facts)[0]
