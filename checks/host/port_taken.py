@@ -24,8 +24,10 @@ from collections.abc import Iterator, Sequence
 from gpudoctor.checking import Finding, Target, check, failed, passed, saw, skipped, step, unknown
 from gpudoctor.checking.finding import Step
 from gpudoctor.facts.base import Unavailable
+from gpudoctor.facts.docker import Container, Containers
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.network import Listener, Processes
+from gpudoctor.matrices.images import engine_of
 
 SOURCE = "/proc/net/tcp"
 DEFAULTS = {"ollama": 11434, "vllm": 8000, "sglang": 30000, "tgi": 3000, "llama.cpp": 8080}
@@ -33,7 +35,9 @@ PUBLISHERS = ("docker-proxy", "rootlessport", "conmon")
 
 
 @check(gatekeeper_of="processes")
-def port_taken(processes: Processes | Unavailable, host: Host | Unavailable, target: Target) -> Iterator[Finding]:
+def port_taken(
+    processes: Processes | Unavailable, host: Host | Unavailable, containers: Containers | Unavailable, target: Target
+) -> Iterator[Finding]:
     """Judge each port that the target will listen on."""
     if isinstance(processes, Unavailable):
         said = skipped if processes.harmless else unknown
@@ -47,7 +51,7 @@ def port_taken(processes: Processes | Unavailable, host: Host | Unavailable, tar
             evidence=saw("listening ports", len(processes.listeners), SOURCE),
         )
     for port, engines in wanted.items():
-        yield _judge(port, engines, processes)
+        yield _judge(port, engines, processes, _publisher(port, containers))
 
 
 def _wanted(target: Target, host: Host | Unavailable) -> dict[int, tuple[str, ...]]:
@@ -66,7 +70,13 @@ def _wanted(target: Target, host: Host | Unavailable) -> dict[int, tuple[str, ..
     return found
 
 
-def _judge(port: int, engines: Sequence[str], processes: Processes) -> Finding:
+def _publisher(port: int, containers: Containers | Unavailable) -> Container | None:
+    """Return the running container that publishes a port."""
+    running = (each for each in containers.containers if each.running) if isinstance(containers, Containers) else ()
+    return next((c for c in running if any(p.host_port == port and p.protocol == "tcp" for p in c.ports)), None)
+
+
+def _judge(port: int, engines: Sequence[str], processes: Processes, publisher: Container | None) -> Finding:
     subject = f"port:{port}"
     held = tuple(each for each in processes.listeners if each.port == port)
     if not held:
@@ -77,8 +87,18 @@ def _judge(port: int, engines: Sequence[str], processes: Processes) -> Finding:
     own = next((name for name in engines if name in owners), None)
     if own is None and owners & set(PUBLISHERS):
         own = next((name for name in engines if name in processes.engines), None)
+    if own is None and publisher is not None:
+        own = next((name for name in engines if name == engine_of(publisher.image)), None)
     if own is not None:
         return passed(subject, "{engine} is already running on port {port}", engine=own, port=port, evidence=seen)
+    if publisher is not None:
+        return failed(
+            subject,
+            "port {port} is taken: container {container} publishes it",
+            port=port, container=publisher.name,
+            evidence=(*seen, saw("container", f"{publisher.name} ({publisher.image})", "docker inspect")),
+            fix=(step("See which container it is.", "docker ps --filter publish={port}"), *_other_port()),
+        )
     first = next((each for each in held if each.process is not None), held[0])
     if first.process is None:
         return failed(

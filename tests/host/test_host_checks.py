@@ -8,6 +8,7 @@ import pytest
 from gpudoctor.checking.finding import Result
 from gpudoctor.checking.target import EngineWish, Target
 from gpudoctor.facts.base import Unavailable
+from gpudoctor.facts.docker import Container, Containers, PublishedPort
 from gpudoctor.facts.gpus import Gpu, Gpus
 from gpudoctor.facts.host import Clock, Host, Limits, Locale, Memory
 from gpudoctor.facts.kernel_log import KernelEvent, KernelLog
@@ -218,6 +219,20 @@ def test_an_engine_that_runs_already_is_no_collision() -> None:
     assert status("port-taken", processes=processes(published, engines=("vllm",)), target=VLLM) == ["pass"]
     assert status("port-taken", processes=processes(published), target=VLLM) == ["fail"]
     assert status("port-taken", processes=processes(own), target=Target(engines=(EngineWish("ollama"),))) == ["pass"]
+
+
+def test_a_port_is_taken_by_the_container_that_publishes_it() -> None:
+    hidden = Listener(port=8000, address="0.0.0.0")
+    port = PublishedPort(host_port=8000, container_port=80)
+
+    def box(image: str) -> Containers:
+        return Containers(containers=(Container(id="a", name="web", image=image, ports=(port,)),))
+
+    (result,) = judge("port-taken", processes=processes(hidden), target=VLLM, containers=box("nginx:1"))
+    assert result.status == "fail"
+    assert result.finding.params["container"] == "web"
+    assert status("port-taken", processes=processes(hidden), target=VLLM,
+                  containers=box("vllm/vllm-openai:v0.33.0")) == ["pass"]
 
 
 def test_ollamas_own_port_setting_counts() -> None:
