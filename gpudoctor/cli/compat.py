@@ -41,8 +41,8 @@ def compat(
     from gpudoctor.checking.policy import default_policy
     from gpudoctor.checking.target import parse_engine
     from gpudoctor.checking.verdict import judge
-    from gpudoctor.cli.check import parse_gpus
     from gpudoctor.cli.outputs import parse_outputs, write_outputs
+    from gpudoctor.cli.words import parse_gpus
     from gpudoctor.compat.answer import ANSWER, DECIDING, answer
     from gpudoctor.reports.report import make_report
 

@@ -47,8 +47,8 @@ def fix(
     named with --only. Exit codes: 0 nothing to mend, or --apply wrote it; 1 there are changes to make; 2 refused: the
     file cannot be edited or written, or nothing that --only or --service named could be mended.
     """
-    from gpudoctor.cli.check import load_configuration
     from gpudoctor.cli.compose_lint import machine_facts
+    from gpudoctor.cli.judging import load_configuration
     from gpudoctor.compose.edit_tree import Refused
     from gpudoctor.compose.fix_plan import Limits, plan
     from gpudoctor.compose.reading import Wishes
@@ -111,7 +111,7 @@ class _Judge:
         from gpudoctor.checking.run import run_checks
         from gpudoctor.checking.target import Target
         from gpudoctor.checking.verdict import judge
-        from gpudoctor.cli.check import select_checks
+        from gpudoctor.cli.judging import select_checks
         from gpudoctor.compose.fix_plan import Judged
         from gpudoctor.facts.compose import Compose
 
@@ -161,7 +161,7 @@ def _text(data: bytes) -> tuple[bytes, str]:
 
 
 def _ids(wanted: "Sequence[str]") -> frozenset[str]:
-    from gpudoctor.cli.check import select_checks
+    from gpudoctor.cli.judging import select_checks
     from gpudoctor.compose.fixing import REMEDIES
 
     if not wanted:

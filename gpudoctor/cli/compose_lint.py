@@ -58,7 +58,7 @@ def lint(
     started = time.perf_counter()
     from gpudoctor.checking.target import Target
     from gpudoctor.checking.verdict import judge
-    from gpudoctor.cli.check import load_configuration, select_checks
+    from gpudoctor.cli.judging import load_configuration, select_checks
     from gpudoctor.cli.outputs import parse_outputs, write_outputs
     from gpudoctor.reports.report import make_report
 

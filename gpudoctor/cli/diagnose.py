@@ -54,7 +54,7 @@ def diagnose(
     from gpudoctor.checking.run import run_checks
     from gpudoctor.checking.target import Target, parse_engine
     from gpudoctor.checking.verdict import judge
-    from gpudoctor.cli.check import load_configuration, select_checks
+    from gpudoctor.cli.judging import load_configuration, select_checks
     from gpudoctor.cli.outputs import parse_outputs, write_outputs
     from gpudoctor.cli.service_logs import fetch
     from gpudoctor.evidence.paste import Paste

@@ -185,7 +185,7 @@ def _hardware(
         return Hardware(found, memory, memory, driver=driver, link=link, assumed=assumed)
     if free is not None:
         raise Unusable("--free is for GPUs named with --hardware", hint="a machine's free memory is read")
-    from gpudoctor.cli.check import parse_gpus
+    from gpudoctor.cli.words import parse_gpus
 
     wanted = parse_gpus(gpus)
     if snapshot is None and not _gpu_seen():

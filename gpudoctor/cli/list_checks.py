@@ -12,7 +12,7 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="As one JSON document.")] = False,
 ) -> int:
     """List every check with what it says is wrong."""
-    from gpudoctor.cli.check import select_checks
+    from gpudoctor.cli.judging import select_checks
     from gpudoctor.reports.json_report import encode
     from gpudoctor.reports.words import harmless, message
 

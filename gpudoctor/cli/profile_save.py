@@ -16,7 +16,7 @@ def save(
     root: Annotated[str, typer.Option(metavar="DIR", help="Prefix of every file read, for a mounted host.")] = "/",
 ) -> int:
     """Save hardware and versions that equal nodes should share, for gpudoctor report merge --baseline FILE."""
-    from gpudoctor.cli.check import require_folder
+    from gpudoctor.cli.words import require_folder
     from gpudoctor.facts.snapshot import write_atomically
     from gpudoctor.fleet.read import machine_of
     from gpudoctor.reports.json_report import encode

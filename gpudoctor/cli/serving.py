@@ -71,7 +71,7 @@ def serving(
     """
     started = time.perf_counter()
     from gpudoctor.checking.target import Target
-    from gpudoctor.cli.check import load_configuration
+    from gpudoctor.cli.judging import load_configuration
     from gpudoctor.cli.outputs import parse_outputs, write_outputs
     from gpudoctor.facts.host import Host
     from gpudoctor.reports.report import make_report
@@ -233,7 +233,7 @@ def _judged(facts: "Snapshot", target: "Target", policy: "Policy", skip: list[st
     from gpudoctor.checking.finding import Result, skipped
     from gpudoctor.checking.run import run_checks
     from gpudoctor.checking.verdict import judge
-    from gpudoctor.cli.check import select_checks
+    from gpudoctor.cli.judging import select_checks
 
     catalogue, selection = select_checks(["serving"], skip, [])
     # Not the gatekeepers of other sections: whether the driver is healthy is what check says.

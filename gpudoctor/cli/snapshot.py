@@ -31,8 +31,8 @@ def snapshot(
 
     Judge the record anywhere: gpudoctor check --snapshot FILE
     """
-    from gpudoctor.cli.check import require_folder, seconds
     from gpudoctor.cli.progress import progress_line
+    from gpudoctor.cli.words import require_folder, seconds
     from gpudoctor.facts.redact import redact as take_names_out
     from gpudoctor.facts.snapshot import SnapshotError, encode, write_snapshot
     from gpudoctor.probes.take import take_snapshot

@@ -17,7 +17,7 @@ from gpudoctor.facts.host import Host
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.reports.language import tell, tell_many
 from gpudoctor.reports.report import Report, ReportResult
-from gpudoctor.reports.words import duration, evidence_value, fill, harmless, short, size
+from gpudoctor.reports.words import duration, evidence_value, harmless, short, size
 
 _WORDS = {"fail": "FAIL", "warn": "WARN", "unknown": "UNKNOWN", "info": "INFO", "skip": "SKIP", "pass": "PASS"}
 STYLES = {"fail": "bold red", "warn": "yellow", "unknown": "magenta", "info": "cyan", "skip": "dim", "pass": "green"}
@@ -293,8 +293,8 @@ def _summary(report: Report) -> Text:
     if summary["accepted"]:
         words.append(tell_many("{count} accepted", "{count} accepted", summary["accepted"]))
     text = Text(", ".join(words) + ". " if words else "")
-    passed = {"count": summary["pass"], "time": duration(report.run.duration_s)}
-    text.append(fill(tell("{count} passed in {time}. "), passed))
+    passed = tell("{count} passed in {time}. ").replace("{count}", str(summary["pass"]))
+    text.append(passed.replace("{time}", duration(report.run.duration_s)))
     text.append(verdict(report), style=f"bold {STYLES[report.verdict]}".replace("bold bold", "bold"))
     return text
 

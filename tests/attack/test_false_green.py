@@ -11,7 +11,7 @@ import pytest
 
 from gpudoctor.checking.policy import default_policy
 from gpudoctor.checking.target import Target
-from gpudoctor.cli.check import judge_snapshot, select_checks
+from gpudoctor.cli.judging import judge_snapshot, select_checks
 from gpudoctor.facts.snapshot import decode, section_types
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -12,7 +12,7 @@ import pytest
 
 from gpudoctor.checking.policy import default_policy
 from gpudoctor.checking.target import EngineWish, Target
-from gpudoctor.cli.check import judge_snapshot, select_checks
+from gpudoctor.cli.judging import judge_snapshot, select_checks
 from gpudoctor.facts.redact import redact
 from gpudoctor.facts.snapshot import Snapshot, SnapshotError, decode, encode
 from gpudoctor.reports.console import Look, render

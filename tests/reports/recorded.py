@@ -9,7 +9,7 @@ from gpudoctor.checking.finding import Finding, Location, Result, failed, saw, s
 from gpudoctor.checking.policy import default_policy
 from gpudoctor.checking.target import Target
 from gpudoctor.checking.verdict import judge
-from gpudoctor.cli.check import judge_snapshot, select_checks
+from gpudoctor.cli.judging import judge_snapshot, select_checks
 from gpudoctor.facts.snapshot import Snapshot, read_snapshot
 from gpudoctor.reports.report import Report, make_report
 
