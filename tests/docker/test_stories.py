@@ -56,6 +56,8 @@ def test_a_container_that_lost_its_gpus_is_told_why_and_what_brings_them_back(
         "docker compose -f /srv/brain/compose.yaml up -d --force-recreate main-brain",
         "gpudoctor compose fix /srv/brain/compose.yaml",
     ]
+    symptom = finding(report, "serving.offload-partial")
+    assert (symptom["status"], symptom["caused_by"]) == ("fail", "container.gpu-lost")
     texts = " ".join(step["text"] for step in result["fix"])
     assert "until the next time" in texts
     assert "device_ids: 0, 1" in texts
