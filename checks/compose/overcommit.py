@@ -45,6 +45,7 @@ def overcommit(compose: Compose, gpus: Gpus | Unavailable, amd: Amd | Unavailabl
         return
     machine = msgspec.structs.replace(Snapshot(), gpus=gpus, amd=amd)
     on: dict[int, list[_Holder]] = {}
+    loads: dict[tuple[object, ...], Load] = {}
     for service in compose.services:
         question = asked(service)
         got = given(service, gpus)
@@ -59,7 +60,8 @@ def overcommit(compose: Compose, gpus: Gpus | Unavailable, amd: Amd | Unavailabl
             # compose.unknown-gpu and compose.parallel-mismatch say so.
             yield skipped(service.subject, "asks for GPUs that it does not get")
             continue
-        load = load_of(question, used, machine)
+        key = (question.model, question.settings, used)
+        load = loads[key] = loads.get(key) or load_of(question, used, machine)
         if load.problem is not None:
             yield unknown(service.subject, "what it needs is not known: {problem}", problem=load.problem,
                           fix=step("Ask for one service.", "gpudoctor fit --from-compose {file}:{name}",

@@ -5,7 +5,7 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 
-from gpudoctor.compose.tree import ComposeError, Node, text_of
+from gpudoctor.compose.tree import ComposeError, Node, clean, text_of
 from gpudoctor.facts.compose import Place
 
 _MAX_PORTS = 4096
@@ -17,7 +17,7 @@ class Paths:
     """Makes paths of a file absolute: relative to the project's folder, ``~`` is the user's home."""
 
     def __init__(self, folder: str, environment: Mapping[str, str]) -> None:
-        self.folder, self._home = folder, environment.get("HOME", "~")
+        self.folder, self._home = clean(folder), environment.get("HOME", "~")
 
     def absolute(self, path: str) -> str:
         """Return the path as Compose would hand it to the engine."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gpudoctor.compose.interpolation import Interpolator
-from gpudoctor.compose.tree import ComposeError, read_text
+from gpudoctor.compose.tree import ComposeError, clean, read_text
 from gpudoctor.facts.compose import Place
 
 _MAX_VARIABLES = 4096
@@ -21,11 +21,11 @@ def read_variables(path: Path, outer: Mapping[str, str]) -> Entries:
     Raises:
         ComposeError: The file cannot be read, or a line is none.
     """
-    text = read_text(path)
+    text, shown = read_text(path), clean(str(path))
     found: Entries = {}
     known = dict(outer)
-    for number, entry in _entries(text, str(path)):
-        place = Place(file=str(path), line=number)
+    for number, entry in _entries(text, shown):
+        place = Place(file=shown, line=number)
         name, raw, quote = entry
         if raw is None:
             found[name] = (outer.get(name), place)

@@ -10,7 +10,7 @@ from gpudoctor.compose.dotenv import read_variables
 from gpudoctor.compose.interpolation import Interpolator
 from gpudoctor.compose.merging import merge_service, merge_services, without_tags
 from gpudoctor.compose.service import Outside, service_facts
-from gpudoctor.compose.tree import ComposeError, Node, documents, read_text
+from gpudoctor.compose.tree import ComposeError, Node, clean, documents, read_text
 from gpudoctor.facts.compose import SERVICE_KEYS, ComposeProject, Place, Service
 
 #: Compose looks for these in this order, and for an override beside the one it finds.
@@ -72,8 +72,8 @@ def read_project(files: Sequence[str], wishes: Wishes = Wishes()) -> ComposeProj
                                "Compose refuses it, too")
         active.append(facts)
     return ComposeProject(
-        files=tuple(reader.files)[:_MAX_FILES],
-        name=reader.name or os.path.basename(folder) or None,  # noqa: PTH119 - text
+        files=tuple(map(clean, reader.files))[:_MAX_FILES],
+        name=clean(reader.name or os.path.basename(folder)) or None,  # noqa: PTH119 - text
         services=tuple(active),
         version_place=reader.version_place,
         unknown_keys=dict(list(_unknown(services))[:_MAX_SERVICES]),
@@ -99,7 +99,7 @@ def _outside(folder: str, shell: Mapping[str, str], env_files: Sequence[str]) ->
     for path in paths:
         entries = read_variables(path, {**found, **shell})
         found.update({name: value for name, (value, _) in entries.items() if value is not None})
-    return {**found, **shell}
+    return {**found, **{name: clean(value) for name, value in shell.items()}}
 
 
 class _Reader:

@@ -3,6 +3,7 @@
 Compose's own library reads YAML as Go does: ``yes`` and ``on`` are text, ``22:22`` is text, ``0644`` is octal.
 """
 
+import contextlib
 import math
 import os
 import re
@@ -24,6 +25,7 @@ _TRUE = frozenset({"true", "True", "TRUE"})
 _FALSE = frozenset({"false", "False", "FALSE"})
 _INTEGER = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]{1,16}|0[bB][01]{1,64}|0[oO][0-7]{1,22}|[0-9]{1,20})", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]{1,300}|[0-9]{1,300}(?:\.[0-9]{0,300})?)(?:[eE][-+]?[0-9]{1,5})?", re.ASCII)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TOLD = re.compile(r"[0-9]+(?:\.[0-9]+)?|true|false|null", re.ASCII)
 
 
@@ -32,8 +34,8 @@ class ComposeError(Exception):
 
     def __init__(self, message: str, place: Place | str, hint: str = "") -> None:
         super().__init__(message)
-        self.message, self.hint = message, hint
-        self.where = place if isinstance(place, str) else f"{place.file}:{place.line}"
+        self.message, self.hint = clean(message), hint
+        self.where = clean(place if isinstance(place, str) else f"{place.file}:{place.line}")
 
 
 class Node(NamedTuple):
@@ -55,6 +57,16 @@ class Node(NamedTuple):
             return "a boolean"
         kinds = {dict: "a mapping", list: "a list", str: "text", int: "a number", float: "a number"}
         return kinds.get(type(self.value), "empty")
+
+
+def clean(text: str) -> str:
+    """Return text that UTF-8 can hold: bytes of file names that are none, and lone surrogates, are replaced."""
+    if text.isascii() or not _SURROGATE.search(text):
+        return text
+    raw = text.encode("utf-8", "surrogatepass")
+    with contextlib.suppress(UnicodeEncodeError):
+        raw = os.fsencode(text)
+    return raw.decode("utf-8", "replace")
 
 
 def read_text(path: Path) -> str:
@@ -91,6 +103,7 @@ def documents(text: str, name: str) -> Iterator[Node]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+    name = clean(name)
     budget = _Budget(name)
     try:
         constructor, _ = YAML(typ="safe", pure=True).get_constructor_parser(text)
@@ -138,7 +151,7 @@ class _Budget:
             return Node(self._mapping(node, depth), place, tag)
         if node.id == "sequence":
             return Node([self.node(each, depth + 1) for each in node.value], place, tag)
-        text = str(node.value)
+        text = clean(str(node.value))
         # Only a tag makes text of what looks like a number.
         told = str(node.tag or "").endswith(":str") and _TOLD.fullmatch(text)
         return Node(text if node.style is not None or told else _scalar(text), place, tag, text)
@@ -150,7 +163,7 @@ class _Budget:
         for key, value in node.value:
             if key.id != "scalar":
                 raise ComposeError("a key must be a word, not a list or mapping", self._place(key))
-            name = str(key.value)
+            name = clean(str(key.value))
             if name in seen:
                 raise ComposeError(f"the key {name[:60]!r} stands here again: it was set in line {seen[name]}",
                                    self._place(key), "keep one of them")

@@ -96,6 +96,15 @@ def test_control_sequences_never_reach_the_terminal(gpudoctor: Command, tmp_path
     assert "\x07" not in done.stdout
 
 
+def test_names_and_texts_that_utf8_cannot_hold(gpudoctor: Command, tmp_path: Path) -> None:
+    name = "한글 파일.yml"
+    text = 'services: {a: {image: "ollama/ollama:\\ud800", gpus: all, environment: {"\\ud801": "\\udc80"}}}'
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    done = gpudoctor("compose", "lint", name, "--hardware", "L4", "--json", cwd=tmp_path, LC_ALL="C", PYTHONUTF8="0")
+    results = json.loads(done.stdout)["results"]
+    assert [r["message"] for r in results if "crashed" in r["message"]] == []
+
+
 KEYS = ("image", "command", "entrypoint", "environment", "ports", "volumes", "devices", "gpus", "runtime", "deploy",
         "ipc", "shm_size", "mem_limit", "ulimits", "extends", "env_file", "depends_on", "profiles", "healthcheck",
         "restart", "build", "user", "privileged", "network_mode", "container_name")  # fmt: skip
