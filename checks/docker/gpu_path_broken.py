@@ -24,6 +24,7 @@ from gpudoctor.checking import (
     Evidence,
     Finding,
     Step,
+    Target,
     check,
     failed,
     noted,
@@ -56,10 +57,11 @@ def gpu_path_broken(
     compose: Compose | Unavailable,
     container_toolkit: ContainerToolkit | Unavailable,
     host: Host | Unavailable,
+    target: Target,
 ) -> Iterator[Finding]:
     """Judge each path that was tried, with what the others showed."""
     if isinstance(live, Unavailable):
-        yield _not_tried(live)
+        yield _not_tried(live, target)
         return
     judged = [(tried, verdict(tried, gpus)) for tried in live.paths]
     if judged and all(found.cause == "not-offered" for _, found in judged):
@@ -72,10 +74,10 @@ def gpu_path_broken(
                      fix)
 
 
-def _not_tried(live: Unavailable) -> Finding:
-    if live.kind == "not-asked":
+def _not_tried(live: Unavailable, target: Target) -> Finding:
+    if live.kind == "not-asked" and not target.live:
         return skipped("host", "asked for with --live")
-    if live.harmless:
+    if live.harmless and live.kind != "not-asked":
         return skipped("host", "nothing to try: {reason}", reason=live.reason)
     return unknown("host", "no path could be tried: {reason}", reason=live.reason,
                    fix=step("Name an image that is on this machine.", "gpudoctor check --live --probe-image IMAGE"))

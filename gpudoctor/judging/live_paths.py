@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from gpudoctor.checking.finding import Evidence, saw
 from gpudoctor.facts.base import Unavailable
-from gpudoctor.facts.gpus import Gpus
+from gpudoctor.facts.gpus import Gpus, Mig
 from gpudoctor.facts.live import Live, LivePath, Seen
 
 Cause = Literal[
@@ -32,7 +32,8 @@ Cause = Literal[
     "crashed",
 ]
 _PROVEN = ("works", "nvml-only", "injected-only")
-_OUT_OF_MEMORY = 2
+#: CUresults that say nothing about the path: another program has the memory, or the GPU for itself.
+_TAKEN = {2: "too little free memory on a GPU", 46: "another program holds a GPU for itself"}
 _UNKNOWN_ERROR, _MISMATCH, _NO_DRIVER, _NO_PERMISSION = 999, 18, 9, 4
 _NVML_SAYS = {
     _UNKNOWN_ERROR: "Failed to initialize NVML: Unknown Error",
@@ -82,7 +83,7 @@ def verdict(tried: LivePath, gpus: Gpus | Unavailable) -> Verdict:
         return Verdict("fewer", f"{count} of {len(expected)}" if set(seen.uuids) < expected else "others", count)
     if count == 0:
         return Verdict("fewer", "none", 0)
-    return _cuda(seen, count, tried.failure)
+    return _cuda(seen, count, tried.failure, _mig(gpus))
 
 
 def _refused(path: str, error: str) -> Verdict:
@@ -135,7 +136,12 @@ def _without_nvml(seen: Seen, failure: str | None) -> Verdict:
     return Verdict("injected-only", said)
 
 
-def _cuda(seen: Seen, count: int, failure: str | None) -> Verdict:
+def _mig(gpus: Gpus | Unavailable) -> bool:
+    """True where instances are in use, or where that is not known."""
+    return isinstance(gpus, Unavailable) or any(isinstance(gpu.mig, Mig) and gpu.mig.enabled for gpu in gpus.gpus)
+
+
+def _cuda(seen: Seen, count: int, failure: str | None, mig: bool) -> Verdict:
     if failure is not None:
         return Verdict("not-ended", failure, count)
     if any(gpu.step == "comparison" for gpu in seen.gpus):
@@ -147,14 +153,15 @@ def _cuda(seen: Seen, count: int, failure: str | None) -> Verdict:
     if seen.python_exit is not None and seen.python_exit > 128:
         return Verdict("crashed", f"signal {seen.python_exit - 128}", count)
     failing = next((gpu for gpu in seen.gpus if not gpu.ok), None)
-    if failing is not None and failing.code == _OUT_OF_MEMORY:
-        return Verdict("nvml-only", "too little free memory on a GPU", count)
+    if failing is not None and failing.code in _TAKEN:
+        return Verdict("nvml-only", _TAKEN[failing.code], count)
     if failing is not None:
         return Verdict("cuda", f"{failing.step} answers {failing.code}", count)
     if seen.cuda_code is None:
         why = "Python could not run there" if seen.python_exit else "the image has no Python"
         return Verdict("nvml-only", why, count)
-    if seen.cuda_count != count or len(seen.gpus) != count:
+    # Of instances (MIG), CUDA lists one where NVML lists their GPUs.
+    if not mig and (seen.cuda_count != count or len(seen.gpus) != count):
         return Verdict("cuda", f"CUDA lists {seen.cuda_count} of {count}", count)
     return Verdict("works", "", count)
 

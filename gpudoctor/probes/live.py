@@ -21,7 +21,7 @@ from gpudoctor.probes.reporter import Reporter
 from gpudoctor.probes.root import Root
 
 SECTIONS = ("live",)
-OPTIONS = ("gpus", "probe_image")
+OPTIONS = ("gpus", "probe_image", "patience")
 
 PATHS = ("--gpus", "runtime: nvidia", "CDI")
 #: For one container from create to its end; a driver that starts cold takes some seconds for each GPU.
@@ -35,7 +35,10 @@ _NOTHING_RUNS = "the image has no shell, and nvidia-smi does not run in it; try 
 _NONE_ASKED = ("", "void", "none")
 
 
-def probe(out: Reporter, root: Root, gpus: Sequence[int] | None = None, probe_image: str | None = None) -> None:
+def probe(
+    out: Reporter, root: Root, gpus: Sequence[int] | None = None, probe_image: str | None = None,
+    patience: float = TRY_SECONDS,
+) -> None:
     """Try the paths with ``probe_image`` or the image of a GPU container that is here; then look into those that run.
 
     Args:
@@ -43,6 +46,7 @@ def probe(out: Reporter, root: Root, gpus: Sequence[int] | None = None, probe_im
         root: Only this machine's own can be tried.
         gpus: Ask for these only.
         probe_image: An image that is on this machine; nothing is pulled.
+        patience: Seconds for each request of one path, its container's life among them.
     """
     if not same_kernel(root):
         out.unavailable("live", "the files are another machine's; its engine cannot be tried", "not-applicable")
@@ -70,46 +74,48 @@ def probe(out: Reporter, root: Root, gpus: Sequence[int] | None = None, probe_im
     out.set("live", image=image, image_from=image_from, engine_version=version, leftovers=leftovers)
     pipe = guard(found.address, run)
     try:
-        _try_paths(out, engine, image, tuple(str(gpu) for gpu in gpus or ()))
+        _try_paths(out, engine, image, tuple(str(gpu) for gpu in gpus or ()), patience)
     finally:
         dismiss(pipe)
     _look_into(out, engine, containers)
 
 
-def _try_paths(out: Reporter, engine: LiveEngine, image: str, asked: tuple[str, ...]) -> None:
+def _try_paths(
+    out: Reporter, engine: LiveEngine, image: str, asked: tuple[str, ...], patience: float
+) -> None:
     for path in PATHS:
-        out.start(path, doing="its container", patience=2 * TRY_SECONDS + _GRACE, section="live", field="paths",
+        out.start(path, doing="its container", patience=2 * patience + _GRACE, section="live", field="paths",
                   placeholder=LivePath(path=path, asked=asked or ("all",)), promised=True)
     shell = True
     for path in PATHS:
         if out.left_out(path):
             continue
         out.start(path, doing="its container")
-        tried, no_shell = _tried(engine, path, image, asked, shell)
+        tried, no_shell = _tried(engine, path, image, asked, shell, patience)
         if no_shell:
             shell = False
-            tried, _ = _tried(engine, path, image, asked, shell)
+            tried, _ = _tried(engine, path, image, asked, shell, patience)
         out.append("live", "paths", tried)
 
 
 def _tried(
-    engine: LiveEngine, path: str, image: str, asked: tuple[str, ...], shell: bool
+    engine: LiveEngine, path: str, image: str, asked: tuple[str, ...], shell: bool, patience: float
 ) -> tuple[LivePath, bool]:
     """Return what came of one container, and whether the only trouble was that the image has no shell."""
     began = time.monotonic()
     facts: dict[str, Any] = {"path": path, "asked": asked or ("all",)}
     container = None
     try:
-        container = engine.create(_config(path, image, asked, shell), TRY_SECONDS)
+        container = engine.create(_config(path, image, asked, shell), patience)
         facts["created"] = True
-        engine.start(container, TRY_SECONDS)
+        engine.start(container, patience)
         facts["started"] = True
-        facts["exit_code"] = code = engine.wait(container, TRY_SECONDS)
+        facts["exit_code"] = code = engine.wait(container, patience)
         facts["seen"] = seen = _seen(engine.logs(container), code, shell)
         if seen.inside is None:
             facts["failure"] = _NOTHING_RUNS
     except TimeoutError:
-        facts["failure"] = f"it did not come to its end within {TRY_SECONDS:g} s"
+        facts["failure"] = f"it did not come to its end within {patience:g} s"
         if container is not None and facts.get("started"):
             facts["seen"] = _so_far(engine, container)
     except EngineError as error:

@@ -10,6 +10,7 @@ from typing import Any
 import docker
 import msgspec
 import requests
+import urllib3
 from docker.constants import DEFAULT_DOCKER_API_VERSION
 
 LABEL = "gpudoctor.live"
@@ -80,7 +81,10 @@ class LiveEngine:
             raise
         except requests.exceptions.Timeout:
             raise TimeoutError(f"no answer to {path.rpartition('/')[2]} within {seconds:g} s") from None
-        except (requests.RequestException, OSError, ValueError) as error:
+        except (TimeoutError, urllib3.exceptions.ReadTimeoutError):
+            # The engine sends its headers at once and the body at the container's end.
+            raise TimeoutError(f"no end of the answer to {path.rpartition('/')[2]} within {seconds:g} s") from None
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise EngineError(f"the engine broke off: {type(error).__name__}: {error}") from None
 
     def _body(self, response: Any, deadline: float) -> bytes:

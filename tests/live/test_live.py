@@ -19,6 +19,9 @@ from rig import Engine, engine
 from rig_doubles import Toolkit
 from standin import machine, stand_in
 
+from gpudoctor.facts.live import Live
+from gpudoctor.probes.take import take_snapshot
+
 pytestmark = pytest.mark.tier("docker")
 
 ID = "docker.gpu-path-broken"
@@ -271,6 +274,25 @@ def test_killed_in_the_middle_it_leaves_nothing(equipped_engine: Engine, hanging
         for child in children:
             os.kill(int(child), signal.SIGKILL)
     assert soon(lambda: containers(equipped_engine) == [])
+
+
+def test_a_container_that_hangs_costs_its_path_alone(
+    equipped_engine: Engine, hanging: Toolkit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", equipped_engine.url)
+    found = take_snapshot(live=True, sections=["live"], options={"probe_image": rig_images.PYTHON, "patience": 2}).live
+    assert isinstance(found, Live), found
+    failures = [path.failure for path in found.paths]
+    assert failures == ["it did not come to its end within 2 s"] * 2 + [None]
+    assert found.paths[0].seen.refused("ENXIO")
+    assert containers(equipped_engine) == []
+
+
+def test_an_engine_of_another_machine_is_not_tried(
+    gpudoctor: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    tried = Tried(gpudoctor("check", "--live", *WITHOUT_GPU, DOCKER_HOST="tcp://192.0.2.1:2375"), 0)
+    assert tried.only["status"] == "unknown"
 
 
 def test_a_hanging_engine_is_unknown_in_time(tmp_path: Path, live: Try) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from gpudoctor.facts.base import Unavailable
+from gpudoctor.facts.gpus import Gpu, Gpus, Mig
 from gpudoctor.facts.live import LiveGpu, LiveNode, LivePath, Seen
 from gpudoctor.judging.live_paths import Verdict, verdict
 from gpudoctor.judging.live_remedies import remedies
@@ -92,13 +93,22 @@ def test_another_refusal_is_not_guessed_at() -> None:
               gpus=(LiveGpu(step="cuMemAlloc_v2", code=2),)), "nvml-only"),
         (Seen(inside="python", nvml_code=0, nvml_count=1, uuids=("a",), cuda_code=0, cuda_count=1,
               gpus=(LiveGpu(step="comparison"),)), "bytes"),
-        (Seen(inside="python", nvml_code=0, nvml_count=2, uuids=("a", "b"), cuda_code=0, cuda_count=1,
-              gpus=(LiveGpu(ok=True),)), "cuda"),
+        (Seen(inside="python", nvml_code=0, nvml_count=1, uuids=("a",), cuda_code=0, cuda_count=1,
+              gpus=(LiveGpu(step="cuDevicePrimaryCtxRetain", code=46),)), "nvml-only"),
         (Seen(inside="shell", smi_exit=0, uuids=("a",)), "nvml-only"),
     ],
 )  # fmt: skip
 def test_what_was_seen_inside_decides(seen: Seen, cause: str) -> None:
     assert inside(seen).cause == cause
+
+
+@pytest.mark.parametrize(("enabled", "cause"), [(False, "cuda"), (True, "works")])
+def test_cuda_lists_fewer_than_nvml_only_where_instances_are_in_use(enabled: bool, cause: str) -> None:
+    host = Gpus(gpus=tuple(Gpu(index=n, uuid=f"GPU-{n}", mig=Mig(enabled=enabled, pending=enabled)) for n in range(2)))
+    seen = Seen(inside="python", nvml_code=0, nvml_count=2, uuids=("GPU-0", "GPU-1"), cuda_code=0, cuda_count=1,
+                gpus=(LiveGpu(ok=True),))  # fmt: skip
+    tried = LivePath(path="--gpus", asked=("all",), created=True, started=True, exit_code=0, seen=seen)
+    assert verdict(tried, host).cause == cause
 
 
 def test_what_an_image_prints_by_itself_is_no_fact() -> None:
