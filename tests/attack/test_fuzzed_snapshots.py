@@ -20,7 +20,9 @@ from gpudoctor.reports.json_report import encode as encode_report
 from gpudoctor.reports.report import make_report
 
 MACHINES = ("h100x8-one-hangs", "a100x4-second-hand", "mi300x2-sick", "h100-host-starved", "rtx4090-nouveau-holds-it",
-            "h100x8-gpu-off-the-bus", "a100x2-pcie-trouble", "ubuntu-upgrade-behind-the-back")
+            "h100x8-gpu-off-the-bus", "a100x2-pcie-trouble", "ubuntu-upgrade-behind-the-back",
+            "rtx8000x4-container-lost-its-gpus", "rtx4090x4-cdi-stale", "rtx4090x2-podman-cdi-stale",
+            "rtx8000x4-shared-memory-too-small")
 TARGETS = (
     Target(), Target(stage="pre-install"), Target(gpus=(0, 1)), Target(expect_gpus=8, psu_watts=500, ports=(8000,)),
     Target(engines=(EngineWish("vllm", "0.33.0"),)), Target(expect_gpus=0), Target(deep=True),
