@@ -1,6 +1,7 @@
 """Documents inside a paste: where each begins and ends. One reader per kind turns its lines into facts."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
@@ -10,9 +11,14 @@ from gpudoctor.facts.base import Section
 from gpudoctor.facts.signatures import Diagnostic, Piece, Reported
 
 #: What is longer than this is read no further. nvidia-smi -q -x of 16 GPUs takes 1 MB.
-MAX_BLOCK_CHARS = 8 << 20
+MAX_BLOCK_CHARS = 4 << 20
+#: So much is collected in all: what holds more has no documents, or was made to keep us busy.
+MAX_CHARS = 32 << 20
 MAX_BLOCKS = 512
+#: What a line takes in memory beside its characters.
+_LINE_COST = 64
 _FENCE = re.compile(r"\s{0,8}(?:```|~~~)")
+_BRACKET = re.compile(r"[\[\]{}]")
 _QUOTE = re.compile(r"(?:\s{0,4}> ?){1,8}")
 
 
@@ -32,6 +38,16 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     reported: tuple[Reported, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
     problem: str | None = None
+
+
+def too_deep(text: str, limit: int = 60) -> bool:
+    """Tell whether brackets are nested deeper than in any document of a tool."""
+    depth = 0
+    for found in _BRACKET.finditer(text):
+        depth += 1 if found[0] in "[{" else -1
+        if depth > limit:
+            return True
+    return False
 
 
 class Extent(Protocol):
@@ -59,6 +75,8 @@ class Kind(NamedTuple):
     alone: bool = False
     #: Words in lower case by which a piece is found far into a large file.
     words: tuple[str, ...] = ()
+    #: So many of this kind are read in one paste.
+    most: int = 64
 
 
 class While:
@@ -101,7 +119,8 @@ class Blocks:
         self._kind: Kind | None = None
         self._extent: Extent | None = None
         self._lines: list[str] = []
-        self._chars = self._first = self._last = 0
+        self._chars = self._all_chars = self._first = self._last = 0
+        self._read: Counter[str] = Counter()
 
     @property
     def open(self) -> bool:
@@ -116,20 +135,20 @@ class Blocks:
             if not _FENCE.match(line) and self._extent.takes(line):
                 return self._take(line, number, file, self._kind)
             self.end(file)
-        if self._any.match(line) is None or len(self.pieces) >= MAX_BLOCKS:
+        if self._any.match(line) is None or len(self.pieces) >= MAX_BLOCKS or self._all_chars > MAX_CHARS:
             return False
         kind = next((kind for kind, begins in zip(self._kinds, self._begins, strict=True) if begins.match(line)), None)
-        if kind is None:
+        if kind is None or self._read[kind.name] >= kind.most:
             return False
         self._kind, self._extent, self._lines, self._chars, self._first = kind, kind.extent(), [], 0, number
         return self._extent.takes(line) and self._take(line, number, file, kind)
 
     def _take(self, line: str, number: int, file: str, kind: Kind) -> bool:
-        self._chars += len(line) + 1
-        if self._chars <= MAX_BLOCK_CHARS:
-            self._lines.append(line)
+        self._chars += len(line) + _LINE_COST
+        self._all_chars += len(line) + _LINE_COST
+        self._lines.append(line)
         self._last = number
-        if self._extent is not None and self._extent.complete:
+        if self._chars > MAX_BLOCK_CHARS or (self._extent is not None and self._extent.complete):
             self.end(file)
         return kind.alone
 
@@ -148,7 +167,7 @@ class Blocks:
         problem = None
         reading: Reading | None = None
         if self._chars > MAX_BLOCK_CHARS:
-            problem = f"the {kind.name} is longer than {MAX_BLOCK_CHARS >> 20} MiB and was not read"
+            problem = f"line {self._first}: the {kind.name} is longer than {MAX_BLOCK_CHARS >> 20} MiB and was not read"
         else:
             try:
                 reading = kind.read(text, self._first, file)
@@ -160,5 +179,6 @@ class Blocks:
             if reading.reported:
                 self.own.append((file, self._first, self._last))
         if reading is not None or problem is not None:
+            self._read[kind.name] += 1
             name = (reading.name if reading is not None else None) or kind.name
             self.pieces.append(Piece(file=file, kind=name, line=self._first, problem=problem))

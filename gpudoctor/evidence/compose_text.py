@@ -2,13 +2,14 @@
 
 import re
 
-from gpudoctor.evidence.blocks import Kind, Reading, Unread, While
+from gpudoctor.evidence.blocks import Kind, Reading, Unread, While, too_deep
 from gpudoctor.facts.compose import Compose, ComposeProject, Service
 
 _FOLDER = "/pasted"
 #: What leads to files that were not pasted.
 _OUTSIDE = ("extends", "env_file")
 _MAX_SERVICES = 256
+_MAX_CHARS = 1 << 18
 
 
 def read(text: str, line: int, file: str) -> Reading | None:
@@ -25,6 +26,8 @@ def read(text: str, line: int, file: str) -> Reading | None:
 
     if not re.search(r"^services:\s*(?:#.*)?$", text, re.MULTILINE):
         return None
+    if len(text) > _MAX_CHARS or too_deep(text):
+        raise Unread("this is larger or deeper than any Compose file; it was not read")
     found: list[Service] = []
     name = version = None
     interpolator = Interpolator({})
@@ -60,4 +63,5 @@ KIND = Kind(
     ),
     read=read,
     words=("services:",),
+    most=8,
 )

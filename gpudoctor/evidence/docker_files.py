@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from gpudoctor.evidence.blocks import Kind, Reading, Unread, While
+from gpudoctor.evidence.blocks import Kind, Reading, Unread, While, too_deep
 from gpudoctor.facts.base import NOT_RECORDED
 from gpudoctor.facts.container_toolkit import CdiSpec, ContainerToolkit
 from gpudoctor.probes.docker_answer import Answer, Unexpected
@@ -12,6 +12,7 @@ from gpudoctor.probes.docker_files import parse_daemon_file, parse_toolkit_confi
 PASTED = "paste"
 _DRIVER_LIBRARY = re.compile(r"lib(?:cuda|nvidia-ml)\.so\.(\d{3}[\d.]{1,12})$")
 _MAX_EDITS = 4096
+_MAX_YAML_CHARS = 1 << 18
 
 
 def daemon(text: str) -> Reading:
@@ -59,6 +60,8 @@ def cdi_yaml(text: str, line: int, file: str) -> Reading | None:
     """
     if not re.search(r"^kind:", text, re.MULTILINE):
         return None
+    if len(text) > _MAX_YAML_CHARS or too_deep(text):
+        raise Unread("this is larger or deeper than any CDI specification; it was not read")
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -107,6 +110,7 @@ KINDS = (
         extent=lambda: While(re.compile(r"\s*$|\s+\S|-\s|(?:cdiVersion|kind|devices|containerEdits|annotations):")),
         read=cdi_yaml,
         words=("cdiversion",),
+        most=8,
     ),
     Kind(
         name="toolkit-config",

@@ -43,7 +43,7 @@ class Balanced:
             return False
         self._depth += bare.count("{") + bare.count("[") - bare.count("}") - bare.count("]")
         self.complete = self._depth <= 0
-        return True
+        return self._depth <= _MAX_DEPTH
 
 
 def read(text: str, line: int, file: str) -> Reading | None:
