@@ -75,10 +75,10 @@ def _at_work(serving: Serving, processes: Processes | Unavailable) -> Iterator[F
     for name in running:
         # What did not answer like an engine may be this one: unreachable tells of it.
         if name not in here and not any(each.engine is None for each in serving.endpoints):
-            yield warned(f"process:{name}", "{engine} runs here and answers at none of the usual ports", engine=name,
-                         evidence=saw("running", name, "/proc"),
-                         fix=(step("If it still loads its model, wait; else name its address.",
-                                   "gpudoctor serving http://127.0.0.1:PORT"), _READ_LOG))  # fmt: skip
+            yield unknown(f"process:{name}", "{engine} runs here and answers at none of the usual ports", engine=name,
+                          evidence=saw("running", name, "/proc"),
+                          fix=(step("If it still loads its model, wait; else name its address.",
+                                    "gpudoctor serving http://127.0.0.1:PORT"), _READ_LOG))  # fmt: skip
     for each in serving.endpoints:
         yield _judge(each)
     if not serving.endpoints and not running:

@@ -46,6 +46,9 @@ def _judge(each: Endpoint) -> Finding:
         return unknown(each.subject, "{url} could not be asked: {failure}", url=each.url, failure=each.failure,
                        evidence=seen, fix=step("Name the variable that holds its key.",
                                                "gpudoctor serving {url} --api-key-env NAME"))  # fmt: skip
+    if each.kind == "unpublished":
+        return unknown(each.subject, "the engine in {container} was not asked: {failure}", container=each.container,
+                       failure=each.failure, evidence=seen, fix=_ways(each))
     if each.kind == "loading":
         return passed(each.subject, "{url} answers", url=each.url, evidence=seen)
     if each.kind in ("html", "no-engine", "redirect"):
@@ -66,8 +69,8 @@ def _ways(each: Endpoint) -> tuple[Step, ...]:
     if each.kind == "unpublished" and each.container is not None:
         return (step("See its state and its ports.", "docker ps -a --filter name={container}",
                      container=each.container),
-                step("Publish the engine's port: ports: [\"11434:11434\"] in Compose, -p 11434:11434 with docker run.",
-                     None, risk="recreates the container"))  # fmt: skip
+                step("If others shall reach it, publish its port; for this machine alone, on loopback: "
+                     "ports: [\"127.0.0.1:8000:8000\"].", None, risk="recreates the container"))  # fmt: skip
     if each.kind == "tls":
         return (step("Name the authority that signed its certificate.", "gpudoctor serving {url} --ca-file CA.pem"),
                 step("Or, where it speaks plain HTTP, write http://."))

@@ -18,6 +18,8 @@ ENGINES = ("ollama", "vllm", "sglang", "tgi", "llama.cpp")
 #: Names of images -> engine.
 _IMAGES = {"ollama": "ollama", "vllm": "vllm", "sglang": "sglang", "text-generation-inference": "tgi",
            "llama.cpp": "llama.cpp", "llama-cpp": "llama.cpp"}
+#: Engine -> the ports that its image serves on.
+_INSIDE = {"ollama": (11434,), "vllm": (8000,), "sglang": (30000,), "tgi": (80, 3000), "llama.cpp": (8080,)}
 #: What holds a port for somebody else, and programs that engines are written in.
 _STAND_INS = ("docker-proxy", "rootlessport", "conmon", "slirp4netns", "pasta")
 _HOSTS_OF_ENGINES = ("python", "uvicorn", "gunicorn", "pt_main_thread", "llama", "text-generation")
@@ -80,7 +82,7 @@ def _behind(port: int, held: Sequence[Listener], containers: Sequence[Container]
 def _of_listeners(port: int, held: Sequence[Listener], behind: Container | None) -> Candidate | None:
     owner = next((each for each in held if each.process), held[0])
     name = owner.process or ""
-    engine = name in ENGINES or (behind is not None and image_engine(behind) is not None)
+    engine = name in ENGINES or (behind is not None and _serves(behind, port))
     may_be = not name or name in _STAND_INS or name.lower().startswith(_HOSTS_OF_ENGINES)
     if not (engine or (port in PORTS and may_be)):
         return None
@@ -120,22 +122,30 @@ def image_engine(container: Container) -> str | None:
     return next((engine for word, engine in _IMAGES.items() if word in name.lower()), None)
 
 
+def _serves(container: Container, host_port: int) -> bool:
+    """True for the port of an engine's image that the engine itself serves on, not for metrics or a page beside it."""
+    inside = _INSIDE.get(image_engine(container) or "", ())
+    told = read_flags(container.command).get("port")
+    if container.network_mode == "host":
+        return host_port in inside or str(host_port) == told
+    return any(port.host_port == host_port and (port.container_port in inside or str(port.container_port) == told)
+               for port in container.ports)  # fmt: skip
+
+
 def of_container(container: Container) -> tuple[Candidate, ...]:
     """Return the published ports of a container; one that says so when it publishes none."""
-    engine = image_engine(container)
-    common = {"origin": "container", "pid": container.pid, "container": container.name,
-              "container_id": container.id, "sure": engine is not None}
+    common = {"origin": "container", "pid": container.pid, "container": container.name, "container_id": container.id}
     ports = [port for port in container.ports if port.protocol == "tcp"]
     if not ports and container.network_mode != "host":
-        return (Candidate(url=f"container://{container.name}", port=0, default=False,
-                          failure="the container publishes no port, so nothing outside of it reaches the engine",
+        return (Candidate(url=f"container://{container.name}", port=0, sure=image_engine(container) is not None,
+                          failure="the container publishes no port: only its own networks reach it",
                           **common),)  # type: ignore[arg-type]
     found: dict[int, Candidate] = {}
     for port in ports:
         address = port.address or "0.0.0.0"
         found.setdefault(port.host_port, Candidate(
             url=f"http://{_host((address,))}:{port.host_port}", port=port.host_port, addresses=(address,),
-            default=True, **common,  # type: ignore[arg-type]
+            default=True, sure=_serves(container, port.host_port), **common,  # type: ignore[arg-type]
         ))  # fmt: skip
     return tuple(found.values())
 
@@ -164,11 +174,13 @@ def of_container_named(name: str, facts: Snapshot) -> tuple[Candidate, ...]:
         raise UnknownPlace(f"no container {name[:80]!r} runs here", hint)
     if not container.running:
         return (Candidate(url=f"container://{container.name}", origin="container", port=0, container=container.name,
-                          container_id=container.id, sure=True,
+                          container_id=container.id, sure=True, default=True,
                           failure=f"the container does not run (it is {container.state})"),)
     if container.network_mode == "host":
         return (_in_host_network(container, facts),)
-    return tuple(msgspec.structs.replace(each, sure=True) for each in of_container(container))
+    found = of_container(container)
+    own = tuple(each for each in found if each.sure)
+    return own or tuple(msgspec.structs.replace(each, sure=True) for each in found)
 
 
 def _in_host_network(container: Container, facts: Snapshot) -> Candidate:

@@ -67,7 +67,9 @@ def _ask(
         settings=behind.settings(), environment=behind.environment(),
     )  # fmt: skip
     if candidate.failure is not None:
-        out.append("serving", "endpoints", _changed(known, kind="unpublished", failure=candidate.failure))
+        # "default" stands for a port that should be there: the container itself is gone.
+        kind = "refused" if candidate.default else "unpublished"
+        out.append("serving", "endpoints", _changed(known, kind=kind, failure=candidate.failure))
         return
     if candidate.origin == "process" and not (candidate.default or behind.listens_by_choice(candidate.port)):
         return

@@ -45,12 +45,11 @@ class Behind:
         return "" if isinstance(environment, Unavailable) else environment.values.get("OLLAMA_HOST", "").rstrip("/")
 
     def settings(self) -> dict[str, str]:
-        """Return the known flags of the server's command line; of Ollama's runner those it was started with."""
-        found = read_flags(self._arguments)
-        for arguments in [self._arguments, *self._children]:
-            if not found and ("runner" in arguments[1:3] or any("vllm" in part for part in arguments[:3])):
-                found = {name: value for name, value in read_flags(arguments).items() if name != "port"}
-        return found
+        """Return the known flags of its command line; when it has none (a shell, Ollama), those of what it started."""
+        own = read_flags(self._arguments)
+        below = (read_flags(each) for each in self._children)
+        # A runner's port is between it and its server.
+        return own or {name: value for name, value in next(filter(None, below), {}).items() if name != "port"}
 
     def environment(self) -> Variables | Unavailable:
         """Return the variables of the process that matter here."""

@@ -73,6 +73,22 @@ def test_a_container_that_publishes_nothing_is_named() -> None:
     assert "publishes no port" in str(found.failure)
 
 
+@pytest.mark.parametrize(
+    ("image", "inside"),
+    [("open-webui/open-webui:ollama", 8080), ("acme/vllm-exporter:1", 9400), ("vllm/vllm-openai:v0.10.2", 9090)],
+)
+def test_a_page_or_exporter_beside_an_engine_is_not_taken_for_one(image: str, inside: int) -> None:
+    ports = (PublishedPort(host_port=8080, container_port=inside),)
+    found = candidates(machine(listener(8080, "docker-proxy"), containers=(brain(image=image, ports=ports),)))
+    assert [each.sure for each in found] == [False]
+
+
+def test_of_several_ports_the_engine_s_own_is_asked() -> None:
+    ports = (PublishedPort(host_port=9090, container_port=9090), PublishedPort(host_port=18000, container_port=8000))
+    found = of_container_named("main-brain", machine(containers=(brain(image="vllm/vllm-openai:v1", ports=ports),)))
+    assert [each.port for each in found] == [18000]
+
+
 def test_a_stopped_container_is_named_as_such() -> None:
     (found,) = of_container_named("main-brain", machine(containers=(brain(state="exited"),)))
     assert "does not run (it is exited)" in str(found.failure)
