@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from gpudoctor.compose.tree import MAX_DEPTH, MAX_VALUES, ComposeError
+from gpudoctor.compose.tree import _scalar as meaning
 
 _PROPERTIES = re.compile(r"(?:[&!]\S*[ \t]*)+")
 _COLON = re.compile(r"[ \t]*:")
@@ -48,6 +49,23 @@ class Spot:
     def real(self) -> "Spot":
         """What it stands for: itself, or the target of an alias."""
         return self if self.target is None else self.target
+
+    def data(self) -> Any:
+        """Return what it stands for, without places."""
+        spot = self.real
+        if spot.kind == "scalar":
+            return spot.text if spot.style else meaning(spot.text)
+        if spot.kind == "sequence":
+            return [each.data() for each in spot.items]
+        found = {key.text: value.data() for key, value in spot.pairs if key.text != "<<" or key.style}
+        for source in spot.merged():
+            found = {**source.data(), **found}
+        return found
+
+    def merged(self) -> "list[Spot]":
+        """The mappings that its merge keys name, the first over the later ones."""
+        sources = [value.real for key, value in self.pairs if key.text == "<<" and not key.style]
+        return [each.real for source in sources for each in (source.items if source.kind == "sequence" else [source])]
 
     def scalars(self) -> "list[Spot]":
         """All that is no collection below it, keys included, in the order of the text."""

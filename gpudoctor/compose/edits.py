@@ -39,6 +39,14 @@ class Edit:
         #: Anchors through which something was changed.
         self._shared: dict[str, None] = {}
 
+    def state(self) -> tuple[Any, ...]:
+        """Return what `restore` takes back, when an edit turns out to be impossible half way."""
+        return self.text, copy.deepcopy(self.data), self._root
+
+    def restore(self, state: tuple[Any, ...]) -> None:
+        """Be as before."""
+        self.text, self.data, self._root = state
+
     def get(self, path: Path) -> Any:
         """Return the data at a path, None where there is none."""
         found = self.data
@@ -70,7 +78,7 @@ class Edit:
         if parent.get(key) is not None:
             raise Refused(f"{_named(path[: known + 1])} is no mapping")
         parent[key] = copy.deepcopy(inner)
-        if _same(_at(_read(self.text, self._name), path[: known + 1]), inner):
+        if _same(self._written(path[: known + 1]), inner):
             return  # The other service behind the same anchor already brought it.
         if found := self._find(path[: known + 1]):
             holder, _, index = found[-1]
@@ -96,7 +104,7 @@ class Edit:
             return
         del items[index]
         spot = self._follow(path)
-        written = _at(_read(self.text, self._name), path) or []
+        written = self._written(path) or []
         # Behind a shared anchor another service may have taken it out already.
         place = next((n for n, each in enumerate(written) if _same(each, gone)), None)
         if place is not None:
@@ -105,7 +113,7 @@ class Edit:
     def append(self, path: Path, item: str) -> None:
         """Add an item to a list of plain values."""
         self.get(path).append(item)
-        if item not in (_at(_read(self.text, self._name), path) or []):
+        if item not in (self._written(path) or []):
             self._become(insert_item(self.text, self._root, self._follow(path), item))
 
     def rewrite(self, path: Path, pattern: str, replacement: str) -> None:
@@ -114,7 +122,7 @@ class Edit:
         holder = self.get(path[:-1])
         new = _once(pattern, replacement, old if isinstance(old, str) else inline(old, manner_of("", None)))
         holder[path[-1]] = new if isinstance(old, str) else _read(f"a: {new}\n", self._name)["a"]
-        if not _same(_at(_read(self.text, self._name), path), old):
+        if not _same(self._written(path), old):
             return
         spot = self._follow(path)
         if spot.kind != "scalar":
@@ -144,6 +152,11 @@ class Edit:
             self._root = read_spots(text)
         except ComposeError as error:
             raise Refused(f"the edited text would be no YAML: {error.message}") from None
+
+    def _written(self, path: Path) -> Any:
+        """Return what the text stands for at a path: another service's edit may have come here already."""
+        found = self._find(path)
+        return found[-1][1].data() if found else None
 
     def _mapping_at(self, path: Path) -> bool:
         return isinstance(self.get(path), dict) and (not path or bool(self._find(path)))
@@ -185,13 +198,7 @@ def _step(spot: Spot, key: str | int) -> tuple[Spot, Spot, int] | None:
     for index, (name, value) in enumerate(spot.pairs):
         if name.text == key:
             return spot, value, index
-    for name, value in spot.pairs:
-        if name.text == "<<" and not name.style:
-            source = value.real
-            for each in source.items if source.kind == "sequence" else [source]:
-                if found := _step(each.real, key):
-                    return found
-    return None
+    return next((found for each in spot.merged() if (found := _step(each, key))), None)
 
 
 def _once(pattern: str, replacement: str, text: str) -> str:
@@ -215,15 +222,6 @@ def _plain(node: Node) -> Any:
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     return [_plain(each) for each in value] if isinstance(value, list) else value
-
-
-def _at(data: Any, path: Path) -> Any:
-    for key in path:
-        try:
-            data = data[key]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return data
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -38,6 +38,11 @@ REMEDIES: dict[str, Remedy] = {
 }
 
 
+#: Each edit reads the file again: more findings than this in so large a file would take minutes.
+_MOST_CHARACTERS = 1_500_000
+_TOO_MANY = "so many findings in so large a file are mended in several runs: name a service with --service"
+
+
 class Wish(NamedTuple):
     """A finding that has a remedy."""
 
@@ -62,7 +67,9 @@ def mend(text: str, name: str, wishes: Iterable[Wish]) -> Outcome:
     """
     Edit(text, name)
     waiting = list(dict.fromkeys(wishes))
-    outcome = Outcome(text)
+    most = max(1, _MOST_CHARACTERS // (len(text) + 1))
+    outcome = Outcome(text, left=tuple((wish, _TOO_MANY) for wish in waiting[most:]))
+    waiting = waiting[:most]
     for check_id, remedy in REMEDIES.items():
         group = [wish for wish in waiting if wish.id == check_id]
         if group:
@@ -72,41 +79,48 @@ def mend(text: str, name: str, wishes: Iterable[Wish]) -> Outcome:
 
 def _mend_group(outcome: Outcome, name: str, remedy: Remedy, group: Sequence[Wish]) -> Outcome:
     """Mend services that one check accuses together: behind a shared anchor they change together or not at all."""
-    able, left = [], []
-    for wish in group:
-        try:
-            _together(outcome.text, name, remedy, [wish], group, prove=False)
-            able.append(wish)
-        except Refused as refusal:
-            left.append((wish, str(refusal)))
-    done: list[tuple[Wish, str]] = []
-    text = outcome.text
-    for part in [able] if len(able) > 1 else []:
-        try:
-            text, done = _together(text, name, remedy, part, group)
-            able = []
-        except Refused:
-            pass
-    for wish in able:
-        try:
-            text, more = _together(text, name, remedy, [wish], group)
-            done += more
-        except Refused as refusal:
-            left.append((wish, str(refusal)))
+    edit = Edit(outcome.text, name)
+    # Whoever follows a base can do so only when that was mended: bases come first.
+    group = sorted(group, key=lambda each: len(_bases(edit, each.ask.service)) if each.ask.service else 0)
+    try:
+        text, done, left = _together(outcome.text, name, remedy, group, group)
+    except Refused:
+        text, done, left = outcome.text, [], []
+        for wish in group:
+            others = [each for each in group if each not in [refused for refused, _ in left]]
+            try:
+                text, more, refused = _together(text, name, remedy, [wish], others)
+                done, left = done + more, left + refused
+            except Refused as refusal:
+                left.append((wish, str(refusal)))
     return Outcome(text, (*outcome.done, *done), (*outcome.left, *left))
 
 
 def _together(
-    text: str, name: str, remedy: Remedy, wishes: Sequence[Wish], group: Sequence[Wish], prove: bool = True
-) -> tuple[str, list[tuple[Wish, str]]]:
+    text: str, name: str, remedy: Remedy, wishes: Sequence[Wish], group: Sequence[Wish]
+) -> tuple[str, list[tuple[Wish, str]], list[tuple[Wish, str]]]:
+    """Make what can be made of some edits, and prove them at once; return the text, the made and the refused."""
     edit = Edit(text, name)
-    done = []
+    done, left = [], []
+    mended = {each.ask.service for each in group}
     for wish in wishes:
-        if wish.ask.service and not isinstance(edit.get(wish.ask.path), dict):
-            raise Refused(f"service {wish.ask.service} is not written in this file")
-        base = _require_own(edit, wish.ask, remedy, {each.ask.service for each in group}) if wish.ask.service else ""
-        done.append((wish, f"as service {base}, which it extends" if base else remedy.fix(edit, wish.ask)))
-    return (edit.proved() if prove else edit.text), done
+        before = edit.state()
+        try:
+            done.append((wish, _fixed(edit, wish.ask, remedy, mended)))
+        except Refused as refusal:
+            edit.restore(before)
+            mended.discard(wish.ask.service)
+            left.append((wish, str(refusal)))
+    return edit.proved(), done, left
+
+
+def _fixed(edit: Edit, ask: Ask, remedy: Remedy, mended: set[str]) -> str:
+    if not ask.service:
+        return remedy.fix(edit, ask)
+    if not isinstance(edit.get(ask.path), dict):
+        raise Refused(f"service {ask.service} is not written in this file")
+    base = _require_own(edit, ask, remedy, mended)
+    return f"as service {base}, which it extends" if base else remedy.fix(edit, ask)
 
 
 def _require_own(edit: Edit, ask: Ask, remedy: Remedy, mended: set[str]) -> str:

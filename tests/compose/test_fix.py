@@ -135,6 +135,20 @@ def test_a_base_that_another_service_extends_is_left_with_the_reason(
     assert "service other extends llm" in " ".join(done.stdout.split())
 
 
+def test_who_extends_a_mended_service_follows_it_or_stays(
+    mended: Callable[..., tuple[subprocess.CompletedProcess[str], str]],
+) -> None:
+    base = "services:\n  llm:\n    extends: {service: base}\n    container_name: x\n  base:\n"
+    base += "    image: vllm/vllm-openai:v0.11.0\n    runtime: nvidia\n    environment: ['CUDA_VISIBLE_DEVICES=GPUS']\n"
+    only = ("--only", "compose.gpu-scope", "--json", "--apply")
+    done, text = mended(base.replace("GPUS", "1"), *only)
+    assert [each["subject"] for each in json.loads(done.stdout)["fixed"]] == ["service:base", "service:llm"]
+    assert text.startswith("services:\n  llm:\n    extends: {service: base}\n    container_name: x\n  base:\n")
+    done, text = mended(base.replace("GPUS", "${GPUS:-1}"), *only)
+    assert (done.returncode, text) == (2, base.replace("GPUS", "${GPUS:-1}"))
+    assert len([each for each in json.loads(done.stdout)["left"] if each["refused"]]) == 2
+
+
 def test_an_open_port_is_bound_only_when_asked(
     mended: Callable[..., tuple[subprocess.CompletedProcess[str], str]],
 ) -> None:
