@@ -1,5 +1,6 @@
 """A Compose service as a question: engine and version from its image, flags from its command and environment."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,10 @@ _IMAGES = (
     ("text-generation-inference", "tgi"), ("ggml-org/llama.cpp", "llama.cpp"), ("ggerganov/llama.cpp", "llama.cpp"),
     ("ktransformers", "ktransformers"),
 )  # fmt: skip
+_BESIDE = re.compile(r"exporter|web-?ui|proxy|gateway|router|client|monitor|dashboard|benchmark|litellm")
+#: What starts an engine; a name with a dot at its end is the beginning of a module's.
+_PROGRAMS = {"vllm": "vllm", "vllm.entrypoints.": "vllm", "sglang.": "sglang", "llama-server": "llama.cpp",
+             "ollama": "ollama", "text-generation-launcher": "tgi"}
 # Flags of the engines and the setting each one is; the same flag means the same everywhere.
 _FLAGS = {
     "--model": "model", "--model-path": "model", "--model-id": "model", "-m": "model", "-hf": "model",
@@ -109,13 +114,23 @@ def asked_of(service: Facts) -> Service:
 
 def engine_of(image: str, words: Sequence[str]) -> str | None:
     """Return the engine of an image, or of a command, None for one that fit does not know."""
+    repository = image.partition("@")[0].lower()
+    repository = repository.rpartition(":")[0] if ":" in repository.rpartition("/")[2] else repository
+    # A front end, a proxy or an exporter bears the name of the engine that it asks.
+    if _BESIDE.search(repository):
+        return None
     for part, engine in _IMAGES:
-        if part in image:
+        if part in repository:
             return engine
-    text = " ".join(words)
+    last = repository.rpartition("/")[2]
     for part, engine in (("vllm", "vllm"), ("sglang", "sglang"), ("llama-server", "llama.cpp"), ("ollama", "ollama")):
-        if part in text or part in image:
+        if part in last:
             return engine
+    # `sh -c "vllm serve ..."` has the whole line in one word.
+    for word in (part for each in words for part in each.split()[:64]):
+        for name, engine in _PROGRAMS.items():
+            if word.rpartition("/")[2] == name or (name.endswith(".") and word.startswith(name)):
+                return engine
     return None
 
 

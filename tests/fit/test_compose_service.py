@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gpudoctor.fit.compose_service import read_service
+from gpudoctor.fit.compose_service import engine_of, read_service
 from gpudoctor.fit.model import Unusable
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -55,6 +55,22 @@ def test_ollama_service_sets_by_environment(compose: Callable[..., Path]) -> Non
     assert service.gpus == (1,)
     assert (service.settings.context, service.settings.parallel) == (32768, 2)
     assert service.settings.kv_cache_type == "q8_0"
+
+
+@pytest.mark.parametrize(
+    ("image", "words", "engine"),
+    [
+        ("ollama/ollama", (), "ollama"), ("myhub:5000/team/vllm:latest", ("serve",), "vllm"),
+        ("rocm/vllm:rocm6.4.1", (), "vllm"), ("python:3.12", ("python3", "-m", "sglang.launch_server"), "sglang"),
+        ("ubuntu", ("/opt/bin/llama-server", "-m", "x.gguf"), "llama.cpp"), ("", ("vllm", "serve", "m"), "vllm"),
+        ("debian", ("sh", "-c", "ollama serve & wait"), "ollama"),
+        ("ghcr.io/open-webui/open-webui:ollama", (), None), ("prom/ollama-exporter", (), None),
+        ("ghcr.io/acme/app", ("--backend", "http://ollama:11434"), None), ("acme/vllm-router:v1", (), None),
+        ("node:20", ("npm", "start"), None),
+    ],
+)
+def test_what_only_bears_an_engines_name_is_none(image: str, words: tuple[str, ...], engine: str | None) -> None:
+    assert engine_of(image, words) == engine
 
 
 def test_a_model_in_a_mounted_folder_is_found_on_the_host(compose: Callable[..., Path], tmp_path: Path) -> None:
