@@ -123,6 +123,21 @@ def _kv_length(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step, 
                  "vllm serve MODEL --max-model-len {tokens}", tokens=fits), more)  # fmt: skip
 
 
+def _gib(text: object) -> float | None:
+    number, _, unit = str(text).partition(" ")
+    size = _number(number)
+    return size * {"KiB": 2**-20, "MiB": 2**-10}.get(unit, 1.0) if size is not None else None
+
+
+def _smaller_share(values: Values, log: Signatures) -> str:
+    """The share that leaves what was missing, and a little more, to allocations outside of the engine's own."""
+    wanted, free, total = (_gib(values.get(name)) for name in ("wanted", "free", "total"))
+    now = _number(log.stated.get("gpu memory utilization")) or 0.9
+    if wanted is None or free is None or total is None or wanted > total:
+        return "0.85"
+    return f"{max(0.3, math.floor((now - max(0.0, wanted - free) / total - 0.01) * 100) / 100):.2f}"
+
+
 def _less_memory(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step, ...]:
     ask = step("See what fits on these GPUs before the next start.", "gpudoctor fit MODEL --context max")
     if "engine:llama" in log.context:
@@ -135,7 +150,7 @@ def _less_memory(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step
         step("Ask for less: a shorter longest sequence, fewer sequences at once, no CUDA graphs.",
              "vllm serve MODEL --max-model-len 8192 --max-num-seqs 16 --enforce-eager"),
         step("While the engine starts: lower its share, which leaves more for what lies outside of it.",
-             "vllm serve MODEL --gpu-memory-utilization 0.85"),
+             "vllm serve MODEL --gpu-memory-utilization {share}", share=_smaller_share(values, log)),
         ask,
     )  # fmt: skip
 
@@ -155,11 +170,14 @@ def _offload(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step, ..
 
 
 def _context(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step, ...]:
+    asked = _number(values.get("asked"))
+    length = 1024 * math.ceil(min(asked, 1e8) * 1.1 / 1024) if asked else 32768
     if "engine:llama" in log.context:
-        return (step("Raise it to what the model and the GPUs hold.", "OLLAMA_CONTEXT_LENGTH=32768 ollama serve"),
+        return (step("Raise it to what the requests need, as far as model and GPUs hold it.",
+                     "OLLAMA_CONTEXT_LENGTH={length} ollama serve", length=length),
                 step("See what that is.", "gpudoctor fit MODEL --engine ollama --context max"))  # fmt: skip
-    return (step("Raise it to what the model and the GPUs hold, or send shorter requests.",
-                 "vllm serve MODEL --max-model-len 32768"),
+    return (step("Raise it to what the requests need, as far as model and GPUs hold it, or send shorter ones.",
+                 "vllm serve MODEL --max-model-len {length}", length=length),
             step("See what that is.", "gpudoctor fit MODEL --context max"))  # fmt: skip
 
 

@@ -47,6 +47,12 @@ ESTIMATE = (
          "(26544).", "--max-model-len 26544 "),
         ("unsatisfied condition: cuda>=12.8\nNvidia driver version: 515.65.01", "515.65.01"),
         ("unsatisfied condition: cuda>=12.8\nNvidia driver version: 515.65.01", "525.60.13"),
+        ("This model's maximum context length is 8192 tokens. However, you requested 9000 tokens",
+         "--max-model-len 10240 "),
+        ('source=runner.go msg="truncating input prompt" limit=2048 prompt=5120 keep=4', "OLLAMA_CONTEXT_LENGTH=6144 "),
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 20.00 "
+         "GiB of which 512.00 MiB is free.", "--gpu-memory-utilization 0.81 "),
+        ("CUDA out of memory. Tried to allocate 2.00 GiB.", "--gpu-memory-utilization 0.85 "),
         ("Call to posix_fallocate failed: No space left on device\ntensor parallel: 8", "--shm-size=16g"),
     ],
 )  # fmt: skip
