@@ -1,6 +1,7 @@
 """Replace a file by an edited text: whole or not at all, with the old one kept beside it."""
 
 import contextlib
+import glob
 import hashlib
 import os
 import secrets
@@ -59,10 +60,10 @@ def replace_file(original: Original, data: bytes) -> Path:
     Raises:
         NotReplaced: Something is in the way; the file is as it was.
     """
-    path, status = original.path, original.status
-    _require_replaceable(path, status)
+    path = original.path
     new = path.with_name(f".{path.name}.gpudoctor-{secrets.token_hex(6)}")
     try:
+        _require_replaceable(path, original.status)
         _write(new, data, original)
         _require_same(path, original)
         backup = _back_up(original)
@@ -86,7 +87,9 @@ def replace_file(original: Original, data: bytes) -> Path:
 def _require_replaceable(path: Path, status: os.stat_result) -> None:
     if not status.st_mode & 0o222 or not os.access(path, os.W_OK):
         raise NotReplaced("it may not be written", f"its mode is {stat.S_IMODE(status.st_mode):04o}")
-    if status.st_nlink > 1:
+    # A backup of a run that was killed half way is the file itself.
+    own = [each for each in path.parent.glob(f"{glob.escape(path.name)}.gpudoctor-backup-*") if each.samefile(path)]
+    if status.st_nlink > 1 + len(own):
         raise NotReplaced("it has other names (hard links) that would keep the old text", "edit it by hand")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise NotReplaced("its folder may not be written", "the new file and the backup have to stand there")

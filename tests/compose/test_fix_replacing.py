@@ -90,6 +90,12 @@ def test_a_file_with_another_name_stays(file: Path) -> None:
         replace_file(read_original(file), NEW)
 
 
+def test_a_run_that_was_killed_half_way_is_in_nobodys_way(file: Path) -> None:
+    os.link(file, file.with_name("compose.yml.gpudoctor-backup-1"))
+    backup = replace_file(read_original(file), NEW)
+    assert (backup.name, backup.read_bytes(), file.read_bytes()) == ("compose.yml.gpudoctor-backup-2", OLD, NEW)
+
+
 def test_without_hard_links_a_copy_is_the_backup(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(1, "Operation not permitted")
