@@ -66,10 +66,16 @@ def gpu_invisible(
     if isinstance(driver, Driver) and known(driver.loaded_version) is None:
         yield skipped("host", "no driver is loaded, so no container has a GPU; driver.not-loaded says so")
         return
-    found = tuple(c for c in containers.containers if c.running and (meant_for_gpus(c, docker) or engine_of(c)))
+    unread = tuple(c for c in containers.containers if c.running and c.failure is not None)
+    for each in unread:
+        yield unknown(each.subject, "the engine did not tell about it: {failure}", failure=each.failure)
+    if containers.not_recorded:
+        yield unknown("host", "{more} more containers were not read", more=containers.not_recorded)
+    told = (c for c in containers.containers if c.running and c.failure is None)
+    found = tuple(c for c in told if meant_for_gpus(c, docker) or engine_of(c))
     for each in found:
         yield _judge(each, docker, container_toolkit)
-    if not found:
+    if not found and not unread:
         yield skipped("host", "no running container asks for a GPU or is a known engine")
 
 

@@ -70,7 +70,7 @@ def _judge(each: Container, here: _Here, host: Host | Unavailable) -> Finding:
     if met is None:
         return skipped(each.subject, "what {image} requires depends on the kind of GPU", image=each.image,
                        evidence=seen)
-    if "NVIDIA_DISABLE_REQUIRE" in each.environment or each.running:
+    if "NVIDIA_DISABLE_REQUIRE" in each.environment or each.running or each.done:
         return noted(each.subject, "{image} states CUDA {wanted}, this driver has {cuda}; it was started all the same",
                      image=each.image, wanted=wanted, cuda=here.cuda, evidence=seen)
     return failed(each.subject, "{image} requires CUDA {wanted}, this driver has {cuda}: the container toolkit refuses "

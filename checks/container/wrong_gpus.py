@@ -24,7 +24,7 @@ from gpudoctor.judging.gpu_containers import asked_ids, gpu_minors, meant_for_gp
 def wrong_gpus(containers: Containers, docker: Docker, gpus: Gpus) -> Iterator[Finding]:
     """Compare what each container asked for with the host's GPUs, and with the nodes inside."""
     found = tuple((c, asked) for c in containers.containers
-                  if meant_for_gpus(c, docker) and (asked := asked_ids(c, docker)))
+                  if not c.done and meant_for_gpus(c, docker) and (asked := asked_ids(c, docker)))
     if not gpus.gpus:
         yield skipped("host", "no NVIDIA GPU answers through NVML")
         return

@@ -45,7 +45,7 @@ def gpu_path_missing(
         asked += [(s.subject, _FORMS[r.form], False) for s in compose.services for r in s.requests if r.form in _FORMS]
     if isinstance(containers, Containers):
         asked += [(c.subject, name, c.running) for c in containers.containers
-                  if meant_for_gpus(c, docker) and (name := _way_of(c, docker)) is not None]
+                  if not c.done and meant_for_gpus(c, docker) and (name := _way_of(c, docker)) is not None]
     for subject, name, running in dict.fromkeys(asked):
         yield _judge(subject, ways.named(name), running, ways, docker, container_toolkit, host)
     if not asked:

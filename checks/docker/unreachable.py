@@ -110,7 +110,9 @@ def _down(
     docker: Unavailable, wanted: bool, services: Services | Unavailable, seen: tuple[Evidence, ...]
 ) -> Finding:
     unit = services.unit("docker.service") if isinstance(services, Services) else None
-    fix = (_start("start"), step("See why it stopped.", "sudo journalctl -u docker -n 50 --no-pager"))
+    systemd = not (isinstance(services, Unavailable) and services.kind == "not-applicable")
+    fix = (_start("start") if systemd else step("Start it.", "sudo service docker start"),
+           step("See why it stopped, where systemd keeps its log.", "sudo journalctl -u docker -n 50 --no-pager"))
     if wanted or (unit is not None and (unit.enabled == "enabled" or unit.active == "failed")):
         return failed("host", "Docker's daemon does not answer: {reason}", reason=docker.reason,
                       evidence=seen, fix=fix)

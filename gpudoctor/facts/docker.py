@@ -181,6 +181,11 @@ class Container(Item, frozen=True, kw_only=True):
         return self.state in ("running", "restarting", "paused")
 
     @property
+    def done(self) -> bool:
+        """True if it ended well: nobody says that it will run again."""
+        return self.state == "exited" and self.exit_code == 0
+
+    @property
     def subject(self) -> str:
         """Its name in findings."""
         return f"container:{self.name}"
@@ -189,8 +194,8 @@ class Container(Item, frozen=True, kw_only=True):
 class Containers(Section, frozen=True, kw_only=True):
     """The engine's containers: all that run, and those that ended and asked for GPUs.
 
-    ``reloads``: when systemd loaded its units anew since the oldest of them was created, ISO 8601 UTC, from the journal;
-    empty when the journal shows none. ``not_recorded``: how many there are beyond the 4000 that are recorded.
+    ``reloads``: when systemd loaded its units anew since the oldest of them was created, ISO 8601 UTC, from the
+    journal; empty when the journal shows none. ``not_recorded``: how many there are beyond the 4000 that are recorded.
     """
 
     containers: Annotated[tuple[Container, ...], Meta(max_length=4096)] = ()

@@ -188,6 +188,22 @@ def test_a_container_without_gpu(changes: dict[str, Any], pci: Pci, expected: li
     assert [r.status for r in found] == expected
 
 
+def test_a_container_that_the_engine_did_not_tell_about_is_unknown() -> None:
+    silent = Container(id="1", name="c", failure="it did not answer in time")
+    [found] = judge_check("container.gpu-invisible", docker=ENGINE, pci=PCI, driver=DRIVER,
+                          containers=Containers(containers=(silent,)))
+    assert (found.subject, found.status) == ("container:c", "unknown")
+
+
+@pytest.mark.parametrize(("exit_code", "expected"), [(0, "skip"), (128, "fail")])
+def test_a_container_that_did_its_work_is_left_alone(exit_code: int, expected: str) -> None:
+    ended = running(state="exited", exit_code=exit_code)
+    [found] = judge_check("docker.gpu-path-missing", docker=replace(ENGINE, runtimes=()), pci=PCI,
+                          container_toolkit=ContainerToolkit(version=None),
+                          containers=Containers(containers=(ended,)))
+    assert found.status == expected
+
+
 def test_containers_that_could_not_be_read_are_unknown() -> None:
     [found] = judge_check("container.gpu-invisible", docker=ENGINE, containers=Unavailable("cut short"), pci=PCI)
     assert found.status == "unknown"
