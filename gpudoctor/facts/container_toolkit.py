@@ -11,7 +11,10 @@ from gpudoctor.facts.base import NOT_RECORDED, Item, Part, Section, Unavailable
 
 
 class Program(Item, frozen=True, kw_only=True):
-    """A program of the toolkit (``nvidia-container-runtime-hook``). ``on_daemon_path``: dockerd would find it."""
+    """A program of the toolkit (``nvidia-container-runtime-hook``).
+
+    ``on_daemon_path``: dockerd would find it. ``changed``: when it came here, ISO 8601 UTC, not when it was built.
+    """
 
     name: str
     path: str

@@ -17,6 +17,7 @@ from gpudoctor.probes.cdi_specs import read_spec
 from gpudoctor.probes.compose_plugin import compose_facts
 from gpudoctor.probes.container_toolkit import read_toolkit
 from gpudoctor.probes.docker_files import read_daemon_file
+from gpudoctor.probes.engine_socket import _would_start
 from gpudoctor.probes.root import Root
 
 Tree = Callable[[dict[str, str]], Root]
@@ -330,3 +331,23 @@ def test_the_compose_plugins_version_from_its_package(tree: Tree) -> None:
 def test_files_that_hung_before_are_left_alone(tree: Tree, said: Callable[..., list[dict[str, Any]]]) -> None:
     lines = said(container_toolkit, tree({}), ("the container toolkit's files",))
     assert [(line["section"], line["kind"]) for line in lines] == [("container_toolkit", "timeout")]
+
+
+HELD = {"/var/run/docker.sock": "", "/run/systemd/system/": "", "/proc/1/comm": "systemd\n", "/proc/1/stat": "1 (x) S"}
+
+
+def test_a_stopped_docker_is_not_started_by_looking_at_it(tree: Tree) -> None:
+    assert "would start it" in str(_would_start(tree(HELD), "/var/run/docker.sock"))
+
+
+@pytest.mark.parametrize(
+    "running",
+    [{"/proc/77/comm": "dockerd\n"}, {"/proc/9/comm": "dockerd\n", "/var/run/docker.pid": "9\n"}],
+)
+def test_a_docker_that_runs_is_asked(tree: Tree, running: dict[str, str]) -> None:
+    assert _would_start(tree({**HELD, **running}), "/var/run/docker.sock") is None
+
+
+def test_a_socket_that_systemd_does_not_hold_is_asked(tree: Tree) -> None:
+    assert _would_start(tree({"/var/run/docker.sock": "", "/proc/1/comm": "tini\n"}), "/var/run/docker.sock") is None
+    assert _would_start(tree(HELD), "/srv/own.sock") is None
