@@ -22,7 +22,7 @@ from gpudoctor.checking.finding import Step
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.compose import Compose, Service
 from gpudoctor.facts.gpus import Gpus
-from gpudoctor.judging.composed import at, given, image_sets_all, value
+from gpudoctor.judging.composed import at, given, image_sets_all, nvidia_requests, value
 
 _CUDA, _NVIDIA = "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"
 
@@ -31,7 +31,7 @@ _CUDA, _NVIDIA = "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"
 def gpu_scope(compose: Compose, gpus: Gpus | Unavailable) -> Iterator[Finding]:
     """Compare the variables with the service's requests."""
     for service in compose.services:
-        if not any(each.form not in ("device", "swarm") for each in service.requests):
+        if not nvidia_requests(service):
             yield skipped(service.subject, "asks for no NVIDIA GPU")
             continue
         findings = [*_outside(service), *_inside(service, gpus)]

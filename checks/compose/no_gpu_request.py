@@ -70,7 +70,7 @@ def _judge(service: Service, nvidia_by_default: bool) -> Finding:
     if name is None or vendor(service) is None:
         return skipped(service.subject, "is not known to need a GPU")
     if name in FALLS_TO_CPU:
-        return failed(service.subject, "{engine} is handed no GPU: it will quietly compute on the processor",
+        return warned(service.subject, "{engine} is handed no GPU: it will quietly compute on the processor",
                       engine=name, evidence=seen, fix=_ASK)
     return failed(service.subject, "{engine} needs a GPU, and the service asks for none", engine=name, evidence=seen,
                   fix=_ASK)

@@ -56,7 +56,7 @@ def overcommit(compose: Compose, gpus: Gpus | Unavailable, amd: Amd | Unavailabl
         if not used:
             yield skipped(service.subject, "on which GPUs it runs is not known, or it has none")
             continue
-        if got.missing or group_size(question) > len(used):
+        if got.missing or group_size(question, len(used)) > len(used):
             # compose.unknown-gpu and compose.parallel-mismatch say so.
             yield skipped(service.subject, "asks for GPUs that it does not get")
             continue

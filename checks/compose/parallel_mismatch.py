@@ -24,7 +24,7 @@ from gpudoctor.judging.composed import asked, at, given, group_size
 
 _FLAGS = {"vllm": "--tensor-parallel-size", "sglang": "--tp", "tgi": "--num-shard"}
 #: Copies of the model, each on a group of its own.
-_COPIES = ("--data-parallel-size", "-dp", "--dp-size", "--data-parallel-size-local")
+_COPIES = ("--data-parallel-size", "-dp", "--dp-size", "--dp")
 
 
 @check()
@@ -41,8 +41,9 @@ def parallel_mismatch(compose: Compose, gpus: Gpus | Unavailable) -> Iterator[Fi
         if not have:
             yield skipped(service.subject, "how many GPUs it gets is not known, or none")
             continue
-        size = group_size(question)
-        yield _judge(service, engine, size * (_copies(service) if engine == "vllm" else 1), have)
+        # SGLang's data-parallel attention lies within the tensor-parallel group.
+        alone = engine == "tgi" or "--enable-dp-attention" in service.command
+        yield _judge(service, engine, group_size(question, have) * (1 if alone else _copies(service)), have)
 
 
 def _copies(service: Service) -> int:

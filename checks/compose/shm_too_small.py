@@ -22,7 +22,7 @@ from gpudoctor.facts.gpus import Gpus
 from gpudoctor.judging.composed import asked, at, given, group_size
 
 _DEFAULT = 64 * 2**20
-_ENGINES = ("vllm", "sglang", "tgi", "ktransformers", "transformers")
+_ENGINES = ("vllm", "sglang", "tgi", "ktransformers")
 
 
 @check()
@@ -34,12 +34,7 @@ def shm_too_small(compose: Compose, gpus: Gpus | Unavailable, policy: Policy) ->
         if question is None or question.settings.engine not in _ENGINES:
             yield skipped(service.subject, "runs no engine with a process for each GPU")
             continue
-        size = group_size(question)
-        if size < 2:
-            count = given(service, gpus).number
-            if count is not None and count > 1 and question.settings.engine in ("transformers",):
-                size = count
-        yield _judge(service, size, least)
+        yield _judge(service, group_size(question, given(service, gpus).number), least)
 
 
 def _judge(service: Service, size: int, least: int) -> Finding:

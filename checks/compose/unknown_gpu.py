@@ -20,7 +20,7 @@ from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.compose import Compose, Service
 from gpudoctor.facts.docker import Docker
 from gpudoctor.facts.gpus import Gpus
-from gpudoctor.judging.composed import at, given
+from gpudoctor.judging.composed import at, given, nvidia_requests
 
 _LIST = step("See which GPUs there are.", "nvidia-smi -L")
 
@@ -29,10 +29,7 @@ _LIST = step("See which GPUs there are.", "nvidia-smi -L")
 def unknown_gpu(compose: Compose, gpus: Gpus | Unavailable, docker: Docker | Unavailable) -> Iterator[Finding]:
     """Compare the names and counts asked for with the GPUs that answer."""
     for service in compose.services:
-        asked = [each for each in service.requests if each.form not in ("device", "swarm")]
-        amd = any("amd.com" in name for each in asked for name in each.device_ids) or any(
-            each.driver == "amd" for each in asked)
-        if not asked or amd:
+        if not nvidia_requests(service):
             yield skipped(service.subject, "asks for no NVIDIA GPU")
         elif not isinstance(gpus, Gpus) or gpus.error_code is not None:
             reason = gpus.error if isinstance(gpus, Gpus) else gpus.reason

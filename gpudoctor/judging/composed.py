@@ -73,6 +73,12 @@ def image_sets_all(service: Service) -> bool | None:
     return True if any(part in image for part in _SET_ALL) else None
 
 
+def nvidia_requests(service: Service) -> list[GpuRequest]:
+    """Return the requests that name NVIDIA's GPUs; those of device files and of Swarm do not."""
+    return [each for each in service.requests if each.form not in ("device", "swarm") and each.driver != "amd"
+            and not any(name.startswith("amd.com/") for name in each.device_ids)]
+
+
 class Given(NamedTuple):
     """The GPUs of one service.
 
@@ -94,7 +100,7 @@ def given(service: Service, gpus: Gpus | Unavailable) -> Given:
     found: list[int] | None = []
     number: int | None = 0
     missing: list[tuple[str, GpuRequest]] = []
-    wanted = [each for each in service.requests if each.form not in ("device", "swarm")]
+    wanted = nvidia_requests(service)
     for request in wanted:
         names = tuple(part for each in request.device_ids for part in (each.partition("=")[2] or each).split(","))
         if request.form == "runtime" and any(each.form in ("deploy", "gpus", "cdi") for each in wanted):
@@ -163,6 +169,8 @@ def _used(service: Service, handed: tuple[int, ...] | None) -> tuple[int, ...] |
     return tuple(used)
 
 
-def group_size(question: Asked) -> int:
-    """Return how many GPUs the engine's flags spread a model over."""
+def group_size(question: Asked, have: int | None = None) -> int:
+    """Return how many GPUs the engine's flags spread a model over; TGI takes all that it sees unless told."""
+    if question.settings.engine == "tgi" and question.settings.tensor_parallel is None:
+        return have or 1
     return (question.settings.tensor_parallel or 1) * (question.settings.pipeline_parallel or 1)

@@ -154,3 +154,30 @@ def test_accepted_findings_and_fail_on(gpudoctor: Command, tmp_path: Path) -> No
     arguments = ("compose", "lint", "compose.yml", "--hardware", "4x Quadro RTX 8000", "-qq")
     assert gpudoctor(*arguments, cwd=tmp_path).returncode == 0
     assert gpudoctor(*arguments, "--fail-on", "warn", cwd=tmp_path).returncode == 1
+
+
+def test_tgi_takes_all_gpus_that_it_sees_and_wants_shared_memory_for_them(
+    lint: Callable[..., list[dict[str, Any]]],
+) -> None:
+    text = "services:\n  t:\n    image: ghcr.io/huggingface/text-generation-inference:3.3.4\n    gpus: all\n"
+    found = lint(text + "    command: --model-id Qwen/Qwen3-8B\n")
+    assert of(found, "compose.parallel-mismatch") == []
+    assert of(found, "compose.shm-too-small")[0]["message"].startswith("4 GPUs share a model")
+
+
+@pytest.mark.parametrize(
+    ("command", "mismatch"),
+    [("--tp 2 --dp-size 2", False), ("--tp 4 --dp 4 --enable-dp-attention", False), ("--tp 4 --dp 2", True)],
+)
+def test_copies_of_a_model_take_gpus_of_their_own(
+    lint: Callable[..., list[dict[str, Any]]], command: str, mismatch: bool
+) -> None:
+    text = f"services:\n  s:\n    image: lmsysorg/sglang:v0.5.2\n    gpus: all\n    command: --model-path m {command}\n"
+    assert bool(of(lint(text), "compose.parallel-mismatch")) is mismatch
+
+
+def test_amd_devices_are_no_nvidia_indices(lint: Callable[..., list[dict[str, Any]]]) -> None:
+    text = "services:\n  s:\n    image: rocm/vllm\n    devices: ['amd.com/gpu=7']\n    command: vllm serve x\n"
+    found = lint(text)
+    assert of(found, "compose.unknown-gpu") == []
+    assert of(found, "compose.no-gpu-request") == []
