@@ -66,7 +66,7 @@ def _judge(each: Endpoint) -> Finding:
 
 
 def _ways(each: Endpoint) -> tuple[Step, ...]:
-    if each.kind == "unpublished" and each.container is not None:
+    if each.kind in ("unpublished", "refused") and each.container is not None:
         return (step("See its state and its ports.", "docker ps -a --filter name={container}",
                      container=each.container),
                 step("If others shall reach it, publish its port; for this machine alone, on loopback: "

@@ -16,12 +16,13 @@ _MOST_LINE = 1 << 16
 
 
 class NoAnswer(Exception):
-    """Why a service could not be asked, in words and by its kind."""
+    """Why a service could not be asked, in words and by its kind; ``by_an_engine`` when only one speaks so."""
 
-    def __init__(self, kind: FailureKind, words: str) -> None:
+    def __init__(self, kind: FailureKind, words: str, *, by_an_engine: bool = False) -> None:
         super().__init__(words)
         self.kind: FailureKind = kind
         self.words = words
+        self.by_an_engine = by_an_engine
 
 
 class Answer(NamedTuple):

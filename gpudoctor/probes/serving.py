@@ -24,6 +24,8 @@ from gpudoctor.probes.serving_process import Behind
 SECTIONS = ("serving",)
 OPTIONS = ("candidates", "key_env", "ca_file", "live", "read")
 _SECOND_LOOK_SECONDS = 1.0
+#: What is shorter ("EMPTY", "none") is a stand-in for a key, and a word that other facts may hold.
+_SHORTEST_KEY = 6
 
 
 def probe(
@@ -86,7 +88,7 @@ def _ask(
     try:
         facts = _facts(client, doing)
     except NoAnswer as problem:
-        if candidate.sure:
+        if candidate.sure or problem.by_an_engine:
             refused = _changed(known, kind=problem.kind, failure=problem.words)
             out.append("serving", "endpoints", _without(refused, key))
         return
@@ -111,10 +113,17 @@ def _facts(client: Callable[[], HttpClient], doing: Callable[[str], None]) -> Fo
 
 def _without(endpoint: Endpoint, key: str | None) -> Endpoint:
     """Take the key out of whatever a service echoes: messages about a wrong key like to quote it."""
-    if not key:
+    if not key or len(key) < _SHORTEST_KEY:
         return endpoint
-    hidden = msgspec.json.encode(endpoint).replace(msgspec.json.encode(key)[1:-1], b"***")
-    return msgspec.json.decode(hidden, type=Endpoint)
+    return msgspec.convert(_hidden(msgspec.to_builtins(endpoint), key), Endpoint)
+
+
+def _hidden(value: Any, key: str) -> Any:
+    if isinstance(value, dict):
+        return {name: _hidden(inner, key) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_hidden(inner, key) for inner in value]
+    return value.replace(key, "***") if isinstance(value, str) else value
 
 
 def _changed(endpoint: Endpoint, **changes: Any) -> Endpoint:

@@ -45,11 +45,12 @@ class Questions:
                            "it answers with a web page" if answer.is_page else "what it answers is no JSON")
             return found
         if answer.status in (401, 403):
-            self._note("key", f"it wants a key (HTTP {answer.status})")
+            # Engines keep only /v1 behind their key; the others keep all.
+            self._note("key", f"it wants a key (HTTP {answer.status})", by_an_engine=path == "/v1/models")
         elif 300 <= answer.status < 400:
             self._note("redirect", f"it sends on to {answer.location[:_LONGEST] or 'nowhere'}, which was not followed")
         elif answer.status == 503 and b"oading" in answer.body[:4096]:
-            self._note("loading", "it says that its model is still loading")
+            self._note("loading", "it says that its model is still loading", by_an_engine=True)
         elif answer.status >= 500:
             self._note("error", f"it answers HTTP {answer.status}")
         return None
@@ -70,8 +71,8 @@ class Questions:
         except NoAnswer:
             return None
 
-    def _note(self, kind: FailureKind, words: str) -> None:
-        self.trouble = self.trouble or NoAnswer(kind, words)
+    def _note(self, kind: FailureKind, words: str, *, by_an_engine: bool = False) -> None:
+        self.trouble = self.trouble or NoAnswer(kind, words, by_an_engine=by_an_engine)
 
 
 def identify(questions: Questions) -> Found:

@@ -148,7 +148,7 @@ def at(port, answers):
     server.__init__(answers)
     return server
 servers = [at(11434, engines.OLLAMA), at(8000, engines.VLLM), at(8080, {"*": lambda h: h.begin("text/html")}),
-           at(9333, engines.LLAMA_CPP)]
+           at(9333, engines.LLAMA_CPP), at(30000, {"/v1/models": lambda h: h.begin("application/json", 401)})]
 done = subprocess.run([sys.argv[2], "serving", "--json"], capture_output=True, text=True)
 print(__import__("json").dumps({"report": __import__("json").loads(done.stdout), "stderr": done.stderr,
                                 "strangers": servers[3].asked}))
@@ -166,5 +166,5 @@ def test_in_a_network_of_its_own_what_serves_is_found_and_a_page_is_left_out() -
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     subjects = [r["subject"] for r in said["report"]["results"] if r["id"] == "serving.unreachable"]
-    assert subjects == ["endpoint:http://127.0.0.1:8000", "endpoint:http://127.0.0.1:11434"]
+    assert sorted(subjects) == [f"endpoint:http://127.0.0.1:{port}" for port in (11434, 30000, 8000)]
     assert said["strangers"] == []

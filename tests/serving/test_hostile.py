@@ -86,7 +86,7 @@ def elsewhere(handler: Any) -> None:
 
 
 def wants_key(handler: Any) -> None:
-    handler.begin("application/json", 200 if handler.headers.get("Authorization") == "Bearer k-3141" else 401)
+    handler.begin("application/json", 200 if handler.headers.get("Authorization") == "Bearer key-314159" else 401)
     if handler.headers.get("Authorization"):
         handler.line(VLLM.get(handler.path, {}))
 
@@ -118,9 +118,9 @@ def test_an_engine_that_wants_a_key_leaves_no_verdict(serving: Serving, engine: 
 def test_the_key_opens_it_and_is_shown_nowhere(gpudoctor: Command, engine: Engine, tmp_path: Path) -> None:
     server = engine({"*": wants_key})
     facts = tmp_path / "facts.json"
-    done = gpudoctor("serving", server.url, "--api-key-env", "MY_KEY", "--save", facts, "-vv", MY_KEY="k-3141")
+    done = gpudoctor("serving", server.url, "--api-key-env", "MY_KEY", "--save", facts, "-vv", MY_KEY="key-314159")
     assert done.returncode == 0
-    assert "k-3141" not in done.stdout + done.stderr + facts.read_text()
+    assert "key-314159" not in done.stdout + done.stderr + facts.read_text()
 
 
 @pytest.mark.parametrize(
@@ -210,13 +210,13 @@ def test_an_engine_that_quotes_the_key_gets_it_into_no_report(
         handler.begin("application/json", 500 if handler.path == "/v1/completions" else 200)
         handler.line({"error": {"message": f"bad {handler.headers.get('Authorization')}"}})
 
-    listing = {"data": [{"id": "model of Bearer k-3141", "owned_by": "vllm"}]}
+    listing = {"data": [{"id": "model of Bearer key-314159", "owned_by": "vllm"}]}
     server = engine({**VLLM, "/v1/models": listing, "/v1/completions": echo})
     facts = tmp_path / "facts.json"
     done = gpudoctor("serving", server.url, "--api-key-env", "MY_KEY", "--live", "--save", facts, "-vv",
-                     MY_KEY="k-3141")  # fmt: skip
+                     MY_KEY="key-314159")  # fmt: skip
     assert done.returncode == 1
-    assert "k-3141" not in done.stdout + done.stderr + facts.read_text()
+    assert "key-314159" not in done.stdout + done.stderr + facts.read_text()
 
 
 def test_a_model_that_takes_no_completions_is_no_failure(serving: Serving, engine: Engine) -> None:
