@@ -4,6 +4,9 @@
 Nothing asked for a GPU when it was created, or a variable hides them: the engine then runs on the CPU, or not at all.
 `NVIDIA_VISIBLE_DEVICES` unset or `void` means no GPU, silently.
 
+Judged for running containers that asked for GPUs, and for images of known engines. One that cannot work without a GPU
+fails; Ollama and llama.cpp compute on the CPU, which is a warning.
+
 ## How to fix
 Ask for the GPUs: `--gpus all`, or deploy.resources.reservations.devices in Compose.
 

@@ -4,6 +4,8 @@
 A folder mounted into a container keeps its owner and mode. Files that root fetched cannot be read by an image that
 runs as another user, and the engine ends with "Permission denied" on a shard or config.json.
 
+Judged by owner and mode of the mounted folder alone; what lies inside is not looked at.
+
 ## How to fix
 Make the files readable for that user, or run the container as their owner.
 

@@ -4,6 +4,9 @@
 Docker gives a container 64 MiB of shared memory. NCCL and the workers of a tensor-parallel engine exchange data
 through it and stop with "No space left on device", a failed segment, or a bus error that tells nothing.
 
+Judged for running engines with several workers: below 1 GiB (ours) it is a failure where tensor parallelism is asked
+for, and a warning where several GPUs are inside.
+
 ## How to fix
 Share the host's memory (`ipc: host`), or set shm_size; in Kubernetes mount an emptyDir of medium Memory on /dev/shm.
 

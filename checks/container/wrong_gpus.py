@@ -1,4 +1,4 @@
-"""A container asks for a GPU that the host does not have.
+"""A container asks for a GPU that the host does not have, or holds others than it asked for.
 
 ## Why it matters
 Indices and identifiers change when a card is moved, replaced or divided. The container toolkit refuses a name that it
