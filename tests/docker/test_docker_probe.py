@@ -168,6 +168,14 @@ def test_an_engine_that_accepts_and_never_answers_costs_its_patience(ask: Ask, t
     assert "GET /version" in snapshot.docker.reason  # type: ignore[union-attr]
 
 
+def test_a_check_of_an_engine_that_hangs_ends_without_a_verdict(gpudoctor: Any, tmp_path: Path) -> None:
+    with fake_engine(tmp_path, silent) as address:
+        done = gpudoctor("check", "--only", "docker.unreachable", "--json", DOCKER_HOST=address)
+    report = json.loads(done.stdout)
+    assert done.returncode == 3, done.stderr
+    assert [result["status"] for result in report["results"] if result["id"] == "docker.unreachable"] == ["unknown"]
+
+
 @pytest.mark.parametrize(
     ("reply", "says"),
     [
@@ -392,6 +400,14 @@ class TestRealEngine:
         assert isinstance(docker.runc_version, str)
         assert isinstance(docker.root_dir_free_bytes, int)
         assert isinstance(docker.cdi_spec_dirs, Unavailable)
+
+    def test_the_command_records_it(self, gpudoctor: Any, equipped_engine: Any) -> None:
+        with running(equipped_engine, "recorded", gpus=True):
+            done = gpudoctor("snapshot", "--show", DOCKER_HOST=equipped_engine.url)
+        snapshot = json.loads(done.stdout)
+        assert snapshot["docker"]["version"] == equipped_engine.version
+        assert [each["name"] for each in snapshot["containers"]["containers"]] == ["recorded"]
+        assert snapshot["container_toolkit"]["programs"][0]["on_daemon_path"] is True
 
     def test_a_container_with_gpus_by_the_hook(self, ask: Ask, equipped_engine: Any) -> None:
         with running(equipped_engine, "with-gpus", gpus=True, mounts=["/etc:/host:ro"], mem_limit="64m") as made:
