@@ -57,10 +57,13 @@ def fetch(paste: Paste, containers: list[str], units: list[str], since: str | No
             paste.problem(answer.name, reason)
         if log is None:
             continue
-        if log.get("about"):
-            paste.feed(io.BytesIO(str(log["about"]).encode()), f"docker inspect {answer.name.partition(' ')[2]}")
         text = "".join(str(chunk.get("text", "")) for chunk in log.get("chunks", []) if isinstance(chunk, dict))
         if text:
             paste.feed(io.BytesIO(text.encode("utf-8", "replace")), answer.name)
+        if log.get("about"):
+            paste.document(str(log["about"]), f"docker inspect {answer.name.partition(' ')[2]}")
+        if log.get("error"):
+            # Why a container did not even start stands only here.
+            paste.feed(io.BytesIO(str(log["error"]).encode()), f"last error of {answer.name}")
         if log.get("cut"):
             paste.problem(answer.name, "its log is longer than 32 MiB; only the first of them were read: use --since")

@@ -100,6 +100,11 @@ class Paste:
             self.pieces.append(Piece(file=name, kind="text"))
         self.pieces += [Piece(file=name, kind=kind, line=line, lines=lines) for kind, line in self._logs.items()]
 
+    def document(self, text: str, name: str) -> None:
+        """Read one JSON document of a tool, whose words are no log."""
+        self._blocks.whole(json_documents.KIND, text.strip(), name)
+        self.pieces.append(Piece(file=name, kind="text"))
+
     def _begin(self) -> None:
         """Forget which lines were seen: another file begins."""
         self._scanner.forget()
@@ -119,8 +124,7 @@ class Paste:
                 # Something follows it, or it breaks off: the readers of documents find its end.
                 file.seek(place) if file.seekable() else None
                 return False
-            self._blocks.whole(json_documents.KIND, data.decode("utf-8", "replace").strip(), name)
-            self.pieces.append(Piece(file=name, kind="text"))
+            self.document(data.decode("utf-8", "replace"), name)
             return True
         try:
             self._base = decode(data, name)

@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import socket
 import urllib.parse
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -91,6 +92,25 @@ class EngineClient:
             return msgspec.json.Decoder().decode_lines(data) if status == 200 else []
         except (NoAnswer, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return []
+
+    def pieces(self, path: str, **parameters: str) -> Iterator[bytes]:
+        """Yield an answer that is no JSON (a log) as it comes; who reads it bounds it.
+
+        Raises:
+            NoAnswer: No connection, or an error of the engine, in its words.
+        """
+        try:
+            self._ask(_with(path, parameters))
+            response = self._connection.getresponse()
+            if response.status != 200:
+                said = response.read(300).decode("utf-8", "replace").strip()
+                raise NoAnswer(f"the engine answers {response.status}: {said}", response.status)
+            while piece := response.read(_PIECE):
+                yield piece
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise NoAnswer(f"the engine broke off: {type(error).__name__}: {error}"[:300]) from None
+        finally:
+            self._close()
 
     def _bytes(self, path: str, then: str | None = None) -> tuple[int, str, bytes]:
         try:

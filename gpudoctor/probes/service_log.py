@@ -70,7 +70,8 @@ def _container(out: Reporter, root: Root, name: str, since: float | None, lines:
         if since is not None:
             asked["since"] = str(int(since))
         # docker inspect's own form: its facts are judged beside the log.
-        out.set("log", about=msgspec.json.encode([raw]).decode()[:MAX_BYTES], cut=False)
+        out.set("log", about=msgspec.json.encode([raw]).decode()[:MAX_BYTES], cut=False,
+                error=told.part("State").text("Error"))
         pieces = client.pieces(f"/containers/{name}/logs", **asked)
         _send(out, pieces if told.part("Config").flag("Tty") else _plain(pieces))
     except NoAnswer as error:
