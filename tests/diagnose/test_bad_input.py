@@ -117,13 +117,14 @@ def test_a_line_without_end_takes_bounded_memory() -> None:
     assert endless(200) < endless(20) + (4 << 20)
 
 
-class Endless(io.RawIOBase):
+class Endless(io.BytesIO):
     """One line of so many half megabytes."""
 
     def __init__(self, blocks: int) -> None:
+        super().__init__()
         self.left = blocks
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int | None = -1, /) -> bytes:
         self.left -= 1
         return b"x" * (1 << 19) if self.left >= 0 else b""
 
