@@ -59,11 +59,6 @@ class Edit:
                 return None
         return found
 
-    def line(self, path: Path) -> int | None:
-        """Return the line where a path is written, from 1."""
-        found = self._find(path)
-        return self.text.count("\n", 0, found[-1][1].start) + 1 if found else None
-
     def put(self, path: Path, value: Any, after: str = "") -> None:
         """Set a key that is not there, with what leads to it; ``after`` names the sibling that it shall follow."""
         known = next(n for n in range(len(path), -1, -1) if self._mapping_at(path[:n]))

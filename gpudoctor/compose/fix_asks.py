@@ -11,11 +11,10 @@ DEVICES = ("deploy", "resources", "reservations", "devices")
 
 
 class Ask(NamedTuple):
-    """One finding to be mended.
+    """What a check says of one service, to be mended at once.
 
     Attributes:
         service: The service's name; empty for the file as a whole.
-        line: Where the finding points to, from 1.
         amd: Whether its image is made for AMD's GPUs.
         engine_gpus: How many GPUs its engine uses, None for all that it gets.
         host_gpus: How many GPUs the machine has; None when that is not known.
@@ -27,7 +26,6 @@ class Ask(NamedTuple):
     """
 
     service: str = ""
-    line: int | None = None
     amd: bool = False
     engine_gpus: int | None = None
     host_gpus: int | None = None

@@ -86,21 +86,21 @@ def plan(text: str, judge: Callable[[str], Judged], limits: Limits) -> Plan:
     for _ in range(_MOST_ROUNDS):
         judged = judge(text)
         places = places or {said(each): each.finding.location for each in judged.results}
-        wishes: dict[Wish, Result] = {}
+        wishes: dict[Wish, list[Result]] = {}
         left: list[Left] = []
         for result in judged.results:
             reason = _reason(result, limits)
             if reason is None:
-                wishes.setdefault(_wish(result, limits, judged.project), result)
+                wishes.setdefault(_wish(result, limits, judged.project), []).append(result)
             elif reason:
                 left.append(Left(result, reason))
         outcome = mend(text, limits.file, wishes)
-        left += [Left(wishes[wish], reason, True) for wish, reason in outcome.left]
+        left += [Left(each, reason, True) for wish, reason in outcome.left for each in wishes[wish]]
         if outcome.text == text:
             vain = "its remedy is there already, and does not help"
-            left += [Left(wishes[wish], vain, True) for wish, _ in outcome.done]
+            left += [Left(each, vain, True) for wish, _ in outcome.done for each in wishes[wish]]
             break
-        mended += [Mended(wishes[wish], change) for wish, change in outcome.done]
+        mended += [Mended(each, change) for wish, change in outcome.done for each in wishes[wish]]
         text = outcome.text
     return Plan(text, tuple(mended), tuple(left), places)
 
@@ -135,14 +135,12 @@ def _reason(result: Result, limits: Limits) -> str | None:
 
 def _wish(result: Result, limits: Limits, project: ComposeProject) -> Wish:
     finding = result.finding
-    location = finding.location
     known = finding.params
     service = next((each for each in project.services if each.subject == finding.subject), None)
     question = asked(service) if service is not None else None
     successor = _SUCCESSOR.fullmatch(str(known.get("instead", "")))
     ask = Ask(
         service=_service(result),
-        line=location.line if location else None,
         amd=service is not None and vendor(service) == "amd",
         engine_gpus=group_size(question) if question and question.settings.engine in _ENGINES_THAT_COUNT else None,
         host_gpus=limits.host_gpus,

@@ -40,12 +40,11 @@ def enlarge_shm(edit: Edit, ask: Ask) -> str:
 
 
 def bind_ports(edit: Edit, ask: Ask) -> str:
-    """Publish on 127.0.0.1 only: the port that the finding points to, or all that are open."""
+    """Publish on 127.0.0.1 only what is published on all interfaces."""
     path = (*ask.path, "ports")
     written = edit.get(path)
     open_ports = [n for n, each in enumerate(written if isinstance(written, list) else ()) if _is_open(each)]
-    pointed = [n for n in open_ports if edit.line((*path, n)) == ask.line]
-    done = [_bind((*path, number), written[number], edit) for number in pointed or open_ports]
+    done = [_bind((*path, number), written[number], edit) for number in open_ports]
     if not done:
         raise Refused("no port of this file is published on all interfaces")
     return f"publish on 127.0.0.1 only: {', '.join(done)}"

@@ -44,7 +44,7 @@ _TOO_MANY = "so many findings in so large a file are mended in several runs: nam
 
 
 class Wish(NamedTuple):
-    """A finding that has a remedy."""
+    """What one check wants mended in one service."""
 
     id: str
     ask: Ask

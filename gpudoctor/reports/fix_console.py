@@ -19,7 +19,8 @@ def as_text(document: ComposeFix, color: str) -> str:
         parts.append((colored(document.diff) if look.color else document.diff).rstrip("\n"))
     if document.fixed:
         title = "Mended" if document.applied else "Would be mended"
-        parts.append("\n".join([f"{title}:", *(_fixed(each, width) for each in document.fixed)]))
+        # Two findings of one check in one service are mended by one edit.
+        parts.append("\n".join(dict.fromkeys([f"{title}:", *(_fixed(each, width) for each in document.fixed)])))
     if document.left:
         parts.append("\n".join(["Left as it is:", *(_left(each, document.file, width) for each in document.left)]))
     parts.append(_verdict(document))
