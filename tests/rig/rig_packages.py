@@ -13,6 +13,14 @@ CACHE = Path(os.environ.get("GPUDOCTOR_TESTS_CACHE", Path.home() / ".cache" / "g
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 ENGINE_PACKAGES = ("docker.io", "docker-cli", "docker-compose", "containerd")
 
+#: systemd 257 with its libraries, and the engine of that release: laid over this system's files, never installed.
+TRIXIE_PACKAGES = (
+    "systemd", "libsystemd0", "libsystemd-shared", "libc6", "libc-bin", "libacl1", "libapparmor1", "libaudit1",
+    "libblkid1", "libcap2", "libcap-ng0", "libcrypt1", "libkmod2", "libmount1", "libpam0g", "libseccomp2",
+    "libselinux1", "libssl3t64", "libgcrypt20", "libgpg-error0", "libuuid1", "libzstd1", "liblzma5", "libpcre2-8-0",
+    "docker.io", "docker-cli", "containerd", "runc",
+)  # fmt: skip
+
 
 class NoPackages(Exception):
     """Why they could not be had, in one line."""
@@ -45,7 +53,7 @@ def unpacked(suite: str, packages: tuple[str, ...]) -> Path:
     Raises:
         NoPackages: No mirror, no keyring, no such package.
     """
-    folder = CACHE / f"{suite}-{'-'.join(packages)}"
+    folder = CACHE / (f"{suite}-{'-'.join(packages)}"[:200])
     if (folder / "complete").exists():
         return folder
     if not KEYRING.exists():
@@ -77,3 +85,8 @@ def unpacked(suite: str, packages: tuple[str, ...]) -> Path:
 def newest_engine() -> Path:
     """Return Debian's newest Docker. It runs with this system's runc: its own needs a newer C library."""
     return unpacked("sid", ENGINE_PACKAGES)
+
+
+def trixie() -> Path:
+    """Return Debian 13's systemd and Docker."""
+    return unpacked("trixie", TRIXIE_PACKAGES)

@@ -16,7 +16,7 @@ from typing import Any
 
 import rig
 from rig import HERE, SYSTEM_PATH
-from rig_packages import newest_engine
+from rig_packages import newest_engine, trixie
 
 _DOCKER = """[Unit]
 DefaultDependencies=no
@@ -39,7 +39,10 @@ def unified() -> Path | None:
 class SystemdMachine(rig.Engine):
     """A machine within this one; its Docker's socket lies in the shared /tmp."""
 
-    def __init__(self, folder: Path, path: Sequence[str | Path], config: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, path: Sequence[str | Path], config: Mapping[str, Any], over: Path | None = None
+    ) -> None:
+        self.over = "" if over is None else str(over)
         own = {"exec-opts": ["native.cgroupdriver=systemd"], "exec-root": "/run/docker", "pidfile": "/run/docker.pid"}
         super().__init__(folder, path, {**own, **config})
         del self.config["cgroup-parent"]
@@ -50,7 +53,7 @@ class SystemdMachine(rig.Engine):
         self.cgroup = hierarchy / folder.name
 
     def start(self) -> None:
-        for name in ("upper/etc/systemd/system", "work", "root"):
+        for name in ("upper/etc/systemd/system", "work", "root", "over"):
             (self.folder / name).mkdir(parents=True)
         units = self.folder / "upper/etc/systemd/system"
         dockerd = shutil.which("dockerd", path=":".join(self.path))
@@ -68,7 +71,7 @@ class SystemdMachine(rig.Engine):
         self.init = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "sh", "-c", enter, "sh", str(self.cgroup),
              "unshare", "-m", "-n", "-p", "-f", "-C", "-u", "-i", "--kill-child", "--propagation", "private",
-             "sh", str(HERE / "systemd_root.sh"), str(self.folder), *sorted(elsewhere)],
+             "sh", str(HERE / "systemd_root.sh"), str(self.folder), self.over, *sorted(elsewhere)],
             stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
         )  # fmt: skip
         console.close()
@@ -146,10 +149,12 @@ def systemd_machine(
     release: str = "system", *, path: Sequence[str | Path] = (), config: Mapping[str, Any] | None = None
 ) -> Generator[SystemdMachine, None, None]:
     """Run such a machine for as long as the block lasts; see ``rig.engine``."""
-    unpacked = newest_engine() if release == "newest" else None
+    unpacked = newest_engine() if release == "newest" else trixie() if release == "trixie" else None
     own = [unpacked / "usr/sbin", unpacked / "usr/bin"] if unpacked else []
     folder = Path(tempfile.mkdtemp(prefix="gpudoctor-rig-"))
-    machine = SystemdMachine(folder, [*own, *path, *SYSTEM_PATH], config or {})
+    # Its systemd must be the one that runs: its files lie over this system's.
+    over = unpacked if release == "trixie" else None
+    machine = SystemdMachine(folder, [*own, *path, *SYSTEM_PATH], config or {}, over)
     try:
         machine.start()
         yield machine

@@ -1,10 +1,24 @@
 #!/bin/sh
 # The first process of a machine within this one: this system's own files beneath an overlay, an own /proc, /dev,
-# /run and cgroup v2, then systemd. $1 is a folder with upper, work and root; /tmp is shared.
+# /run and cgroup v2, then systemd. $1 is a folder with upper, work and root, $2 another release's
+# files to lie over this system's, or nothing; /tmp is shared.
 set -e
-mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
+lower=/
+if [ -n "$2" ]; then
+    # An overlay takes no layer that lies within another one.
+    mount -t tmpfs tmpfs "$1/over"
+    cp -a "$2/." "$1/over"
+    lower=$1/over:/
+fi
+mount -t overlay overlay -o "lowerdir=$lower,upperdir=$1/upper,workdir=$1/work" "$1/root"
 cd "$1/root"
-shift
+if [ -n "$2" ]; then
+    # One systemd, one library: this system's own would pass for the one that runs.
+    for library in usr/lib/*/systemd/libsystemd-*.so; do
+        [ -e "$2/$library" ] || rm -f "$library"
+    done
+fi
+shift 2
 mount -t proc proc proc
 mount -t sysfs -o ro sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
