@@ -18,7 +18,7 @@ purpose is a note, a default that leaves room unused a warning.
 from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Policy, check, noted, passed, saw, skipped, step, warned
-from gpudoctor.checking.finding import Step
+from gpudoctor.checking.finding import Evidence, Step
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.docker import Containers
 from gpudoctor.facts.driver import Driver
@@ -74,13 +74,13 @@ def _judge(each: Endpoint, model: ServedModel, machine: Machine, factor: float) 
                   model=model.name, context=context, best=best, evidence=seen, fix=_raise(each, best))
 
 
-def _set(each: Endpoint, machine: Machine) -> tuple:  # type: ignore[type-arg]
+def _set(each: Endpoint, machine: Machine) -> tuple[Evidence, ...]:
     variables = variables_of(each, machine.containers)
     if each.engine != "ollama" or variables is None:
         return ()
     text = variables.get("OLLAMA_CONTEXT_LENGTH", "not set")
     return (saw("OLLAMA_CONTEXT_LENGTH", text, "the engine's environment"),
-            saw("parallel slots", slots_of(each, machine.containers) or "the engine's default", "its environment"))
+            saw("parallel slots", slots_of(each, machine.containers), "its environment, or its default"))
 
 
 def _chosen(each: Endpoint, model: ServedModel, machine: Machine) -> bool:

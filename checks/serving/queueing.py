@@ -56,8 +56,6 @@ def _judge(
     each: Endpoint, machine: Machine, users: int | None, crowd: tuple[LiveRun, LiveRun] | None
 ) -> Finding:
     slots = slots_of(each, machine.containers)
-    if slots is None and each.engine == "ollama" and variables_of(each, machine.containers) is not None:
-        slots = 1
     seen = (saw("requests served at once", slots, each.url), saw("running", each.running, each.url),
             saw("waiting", each.waiting, each.url), *_costs(each, machine, users or _crowd(each)),
             *_evicting(each, machine))

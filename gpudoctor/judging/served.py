@@ -11,6 +11,7 @@ from gpudoctor.facts.gpus import Gpu, GpuProcess, Gpus
 from gpudoctor.facts.host import Memory
 from gpudoctor.facts.serving import Endpoint, ServedModel
 from gpudoctor.facts.snapshot import Snapshot
+from gpudoctor.fit.settings import version_tuple
 from gpudoctor.judging.engine_flags import number, read_flags
 
 if TYPE_CHECKING:
@@ -86,7 +87,11 @@ def slots_of(endpoint: Endpoint, containers: Containers | Unavailable) -> int | 
     if found is not None or endpoint.engine != "ollama":
         return found
     variables = variables_of(endpoint, containers)
-    return None if variables is None else number(variables, "OLLAMA_NUM_PARALLEL")
+    if variables is None:
+        return None
+    set_ = number(variables, "OLLAMA_NUM_PARALLEL")
+    # Before 0.11 it chose by the memory that was free; since then it is one.
+    return set_ or (1 if (version_tuple(endpoint.version) or (0,)) >= (0, 11) else None)
 
 
 class Machine(NamedTuple):

@@ -64,6 +64,11 @@ def test_a_context_that_is_no_default_came_with_the_model_or_a_request(judged: J
     assert judged("rtx8000x4-serving-healthy", models=(model,))["serving.context-default"]["status"] == "info"
 
 
+def test_an_old_ollama_that_chose_its_slots_itself_is_not_accused(judged: Judged) -> None:
+    found = judged("rtx8000x4-serving-healthy", "--users", "5", version="0.5.7")["serving.queueing"]
+    assert found["status"] == "skip"
+
+
 def test_slots_that_suffice_are_no_queue(judged: Judged) -> None:
     found = judged("rtx8000x4-serving-healthy", "--users", "4",
                    environment=Variables(values={"OLLAMA_NUM_PARALLEL": "4"}))  # fmt: skip
