@@ -73,13 +73,20 @@ def _judge(
         return warned(each.subject, "{waiting} requests wait at {engine} while {running} run", waiting=each.waiting,
                       engine=each.engine, running=each.running, evidence=seen,
                       fix=_ways(each, each.waiting + (each.running or slots or 1)))
-    if users is not None and slots is not None and users > slots and each.engine in _SLOTTED:
+    if users is not None and slots is not None and users > slots:
         return warned(each.subject, "{engine} serves {slots} at once, {users} ask: up to {behind} wait for the answers "
                       "of others", engine=each.engine, slots=slots, users=users, behind=users - slots, evidence=seen,
                       fix=_ways(each, users))  # fmt: skip
-    if slots is None and each.waiting is None:
-        return skipped(each.subject, "how many it serves at once, and whether any wait, is not known", evidence=seen)
-    return passed(each.subject, "nobody waits at {engine}", engine=each.engine, evidence=seen)
+    if each.waiting == 0:
+        return passed(each.subject, "nobody waits at {engine}", engine=each.engine, evidence=seen)
+    if users is not None and slots is not None:
+        return passed(each.subject, "{engine} serves {slots} at once, {users} ask", engine=each.engine, slots=slots,
+                      users=users, evidence=seen)
+    tried = _crowd(each) or 1
+    if tried > 1:
+        return passed(each.subject, "{count} requests at once did not wait for each other", count=tried, evidence=seen)
+    return skipped(each.subject, "{engine} does not tell whether requests wait: --users N says how many ask, --live "
+                   "--concurrency 1,4 tries it", engine=each.engine, evidence=seen)
 
 
 def _stalled(each: Endpoint, gain: float, seconds: float) -> tuple[LiveRun, LiveRun] | None:
