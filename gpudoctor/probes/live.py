@@ -73,20 +73,22 @@ def probe(
         return
     out.set("live", image=image, image_from=image_from, engine_version=version, leftovers=leftovers)
     pipe = guard(found.address, run)
+    clean = False
     try:
-        _try_paths(out, engine, image, tuple(str(gpu) for gpu in gpus or ()), patience)
+        clean = _try_paths(out, engine, image, tuple(str(gpu) for gpu in gpus or ()), patience)
     finally:
-        dismiss(pipe)
+        dismiss(pipe, clean=clean)
     _look_into(out, engine, containers)
 
 
 def _try_paths(
     out: Reporter, engine: LiveEngine, image: str, asked: tuple[str, ...], patience: float
-) -> None:
+) -> bool:
+    """Try them one after the other; return whether each came to its end, so that no container can be left."""
     for path in PATHS:
         out.start(path, doing="its container", patience=2 * patience + _GRACE, section="live", field="paths",
                   placeholder=LivePath(path=path, asked=asked or ("all",)), promised=True)
-    shell = True
+    shell = clean = True
     for path in PATHS:
         if out.left_out(path):
             continue
@@ -96,6 +98,8 @@ def _try_paths(
             shell = False
             tried, _ = _tried(engine, path, image, asked, shell, patience)
         out.append("live", "paths", tried)
+        clean = clean and tried.failure is None
+    return clean
 
 
 def _tried(

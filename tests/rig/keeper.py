@@ -52,10 +52,15 @@ def leave(name: str) -> None:
         if not alive:
             break
         time.sleep(0.05)
-    for hierarchy in hierarchies():
-        for folder in sorted((hierarchy / name).glob("**/"), reverse=True):
+    # A group stays busy for a moment after its last process.
+    for _ in range(100):
+        left = [folder for each in hierarchies() for folder in sorted((each / name).glob("**/"), reverse=True)]
+        for folder in left:
             with contextlib.suppress(OSError):
                 folder.rmdir()
+        if not left:
+            break
+        time.sleep(0.05)
 
 
 def unmount(folder: str) -> None:
