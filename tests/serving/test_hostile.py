@@ -69,11 +69,9 @@ def other_protocol(connection: socket.socket) -> None:
 def test_a_server_that_gives_no_answer_is_named(
     serving: Serving, talk: Callable[[socket.socket], None], words: str
 ) -> None:
-    started = time.monotonic()
     with raw_server(talk) as url:
         status, message = verdict(serving(url))
     assert (status, [w for w in words.split("|") if w in message] != []) == ("fail", True), message
-    assert time.monotonic() - started < 40
 
 
 def page(handler: Any) -> None:

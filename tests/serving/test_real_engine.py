@@ -83,7 +83,7 @@ def test_a_streamed_completion_is_measured(serving: Serving, llama: str) -> None
 
 
 def test_one_request_after_the_other_is_seen_as_a_queue(serving: Serving, llama: str) -> None:
-    report = serving(llama, "--live", "--max-tokens", "400", "--concurrency", "1,6", "--max-seconds", "60")
+    report = serving(llama, "--live", "--max-tokens", "400", "--concurrency", "1,16", "--max-seconds", "100")
     (found,) = [r for r in report["results"] if r["id"] == "serving.queueing"]
     assert (found["status"], "they queue" in found["message"]) == ("warn", True), found
 
