@@ -38,8 +38,8 @@ REMEDIES: dict[str, Remedy] = {
 }
 
 
-#: Each edit reads the file again: more findings than this in so large a file would take minutes.
-_MOST_CHARACTERS = 1_500_000
+#: Each edit reads the file again: more characters times findings than this, in each of a few rounds, take minutes.
+_MOST_CHARACTERS = 300_000
 _TOO_MANY = "so many findings in so large a file are mended in several runs: name a service with --service"
 
 
