@@ -114,8 +114,8 @@ def check(
     target = _target(for_ or images, model, gpus, expect_gpus, stage, psu_watts, port or [], deep, use_busy, live)
     if probe_image is not None and not live:
         raise Failure("--probe-image names the image for --live", "command line", "add --live")
-    if probe_image is not None and not probe_image.strip():
-        raise Failure("it is empty", "--probe-image", "name an image that docker images lists")
+    if probe_image is not None and not _is_image(probe_image):
+        raise Failure(f"{probe_image[:80]!r} is no image's name", "--probe-image", "name one that docker images lists")
     policy = load_configuration(config or [], no_config)
     catalogue, selection = select_checks(only or [], skip or [], require or [])
     again = _again(wait, watch, snapshot, outputs[0].format)
@@ -162,6 +162,12 @@ def check(
     seen = until(look, lambda seen: seen[0].run.exit_code == 0, lambda seen: one_line(deciding(seen[0])), ready_in)
     show(seen)
     return exit_code(seen[0].run.exit_code, seen[0].verdict, style, unknown_is)
+
+
+def _is_image(text: str) -> bool:
+    import re
+
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}", text) is not None and ".." not in text
 
 
 def _again(wait: str | None, watch: str | None, snapshot: Path | None, format_name: str) -> float | None:

@@ -1,5 +1,7 @@
 """A look into a running container, against what files alone would say."""
 
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,13 @@ def test_names_are_taken_out_of_a_record(machine: Snapshot) -> None:
     assert isinstance(facts.live, Live)
     assert "customer-x" not in facts.live.image
     assert facts.live.image_from == facts.live.containers[0].name != "main-brain"
+
+
+@pytest.mark.parametrize("name", ["", "../../info", "\uc774\ubbf8\uc9c0", "a b", "x\x1b[31m", "-v"])
+def test_what_is_no_name_of_an_image_is_refused(
+    gpudoctor: Callable[..., subprocess.CompletedProcess[str]], name: str
+) -> None:
+    done = gpudoctor("check", "--live", f"--probe-image={name}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "\x1b" not in done.stderr
