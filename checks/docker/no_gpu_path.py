@@ -25,12 +25,15 @@ from gpudoctor.facts.compose import Compose
 from gpudoctor.facts.container_toolkit import ContainerToolkit
 from gpudoctor.facts.docker import Containers, Docker
 from gpudoctor.facts.engines import Engines
+from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
+from gpudoctor.facts.live import Live
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.python_envs import PythonEnvs
 from gpudoctor.judging.docker_remedies import install_toolkit, open_path
 from gpudoctor.judging.gpu_containers import wanted_gpus
 from gpudoctor.judging.gpu_paths import Paths, paths
+from gpudoctor.judging.live_looks import proved
 from gpudoctor.judging.presence import need_nvidia
 
 
@@ -44,6 +47,8 @@ def no_gpu_path(
     python_envs: PythonEnvs | Unavailable,
     pci: Pci | Unavailable,
     host: Host | Unavailable,
+    live: Live | Unavailable,
+    gpus: Gpus | Unavailable,
     target: Target,
 ) -> Iterator[Finding]:
     """Judge the three ways for new containers, and show them."""
@@ -59,7 +64,7 @@ def no_gpu_path(
         else:
             yield skipped("host", "no Docker to hand GPUs on: {reason}", reason=docker.reason)
         return
-    ways = paths(docker, container_toolkit)
+    ways = proved(paths(docker, container_toolkit), live, gpus)
     fix = open_path(ways, docker, container_toolkit, host)
     values: dict[str, Any] = {"gpus": ways.gpus.words, "runtime": ways.runtime.words, "cdi": ways.cdi.words}
     if all(way.works for way in ways):

@@ -3,9 +3,11 @@
 from gpudoctor.checking.finding import Evidence, saw
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.docker import Container
+from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.live import Live, LiveContainer
 from gpudoctor.judging.device_state import State
-from gpudoctor.judging.live_paths import says
+from gpudoctor.judging.gpu_paths import GpuPath, Paths
+from gpudoctor.judging.live_paths import says, verdict
 
 _SOURCE = "docker exec"
 
@@ -40,3 +42,20 @@ def looked(live: Live | Unavailable, container: Container) -> tuple[Evidence, ..
     refused = found.seen.refused("EPERM")
     return (saw("NVML in it", nvml, _SOURCE),
             saw("device files that may not be opened", ", ".join(refused) or "none", _SOURCE))
+
+
+def proved(ways: Paths, live: Live | Unavailable, gpus: Gpus | Unavailable) -> Paths:
+    """Return the three paths as they were read, corrected by what came of trying them."""
+    return ways if isinstance(live, Unavailable) else Paths(*(_proved(way, live, gpus) for way in ways))
+
+
+def _proved(way: GpuPath, live: Live, gpus: Gpus | Unavailable) -> GpuPath:
+    tried = live.tried(way.name)
+    if tried is None:
+        return way
+    found = verdict(tried, gpus)
+    if found.works and not way.works:
+        return way._replace(works=True, cause="ok", why="tried")
+    if found.broken and way.works is not False:
+        return way._replace(works=False, cause="not-read", why=f"tried: {found.said or found.cause}")
+    return way
