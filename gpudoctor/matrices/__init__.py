@@ -19,6 +19,7 @@ TABLES = {
     "cudnn": "cuDNN",
     "containers": "Docker, Compose and the NVIDIA Container Toolkit",
     "images": "Container images",
+    "service_kinds": "Services beside language models",
     "signatures": "Log lines whose meaning is known",
 }
 """Every table by file name, and what it is about."""
