@@ -251,7 +251,7 @@ def gpudoctor(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subproc
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
-            env={**environment, "HOME": str(home), "NO_COLOR": "1", **variables},
+            env={**environment, "HOME": str(home), "NO_COLOR": "1", "GPUDOCTOR_LANG": "en", **variables},
             cwd=cwd,
             timeout=120,
             check=False,

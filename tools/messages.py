@@ -10,6 +10,7 @@ import argparse
 import ast
 import datetime
 import io
+import re
 import string
 import sys
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ SOURCES = ("checks", "gpudoctor")
 #: Function -> which positional arguments are texts; and keywords that hold one in any call.
 CALLS: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("passed", "failed", "warned", "noted", "unknown", "skipped"), (1,)),
-    "step": (0,), "Step": (0,), "saw": (0,), "tell": (0,), "tell_many": (0, 1),
+    "step": (0,), "Step": (0,), "saw": (0,), "tell": (0,), "wide": (0,), "tell_many": (0, 1), "Failure": (0, 2),
 }  # fmt: skip
 KEYWORDS: dict[str, frozenset[str]] = {
     "risk": frozenset(CALLS), "message": frozenset({"Finding"}), "help": frozenset({"Option", "Argument"}),
@@ -41,6 +42,9 @@ def texts(root: Path = ROOT) -> Iterator[Text]:
         for path in sorted((root / folder).rglob("*.py")):
             place = str(path.relative_to(root))
             yield from ((text, place) for text in _in_code(ast.parse(path.read_text(encoding="utf-8")), place))
+    for path in sorted((root / "gpudoctor").rglob("*.j2")):
+        told = re.findall(r'tell\("([^"]+)"\)', path.read_text(encoding="utf-8"))
+        yield from ((text, str(path.relative_to(root))) for text in told)
     table = root / "gpudoctor" / "matrices" / "signatures.toml"
     yield from ((text, str(table.relative_to(root))) for text in _in_signatures(table))
 

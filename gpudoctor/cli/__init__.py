@@ -33,6 +33,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "schema": ("gpudoctor.cli.schema", "Print the JSON Schema of a document that gpudoctor reads or writes."),
 }
 
+_HELP = (
+    "Preflight and diagnosis for GPU servers that run large language models. It changes nothing on the machine and "
+    "asks no network."
+)
 _EPILOG = (
     "Exit codes: 0 nothing at or above --fail-on, 1 at least one such finding, 2 no report (usage, configuration), "
     "3 a report, but what decides could not be judged. gpudoctor explain exit-codes says more."
@@ -95,6 +99,19 @@ def _terminated(signal_number: int, frame: FrameType | None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; every failure is one line, or one JSON document."""
+    from gpudoctor.cli.choose_language import choose_language
+    from gpudoctor.cli.failure import Failure, report_failure
+    from gpudoctor.reports.language import speaking
+
+    try:
+        language, arguments = choose_language(arguments, os.environ)
+    except Failure as failure:
+        return report_failure(failure, arguments)
+    with speaking(language):
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     if list(arguments) in (["-V"], ["--version"]):
         return _version()
     import typer.exceptions
@@ -103,7 +120,7 @@ def run(arguments: Sequence[str]) -> int:
 
     if not arguments:
         # A script whose arguments got lost must not take the help for a verdict.
-        run(["--help"])
+        _run(["--help"])
         return 2
     _use_newer_tables()
     try:
@@ -171,7 +188,12 @@ def lazy_group(commands: dict[str, tuple[str, str]]) -> Any:
     import typer
     from typer.core import TyperGroup
 
+    from gpudoctor.cli.help_text import Command, narrow, translate, wide
+
     class LazyGroup(TyperGroup):
+        def get_help(self, ctx: Any) -> str:
+            return narrow(super().get_help(ctx))
+
         def list_commands(self, ctx: Any) -> list[str]:
             return list(commands)
 
@@ -185,12 +207,12 @@ def lazy_group(commands: dict[str, tuple[str, str]]) -> Any:
             function = getattr(module, cmd_name, None) or module.command
             app = typer.Typer(add_completion=False, rich_markup_mode=None)
             settings = {"help_option_names": ["-h", "--help"]}
-            app.command(cmd_name, help=function.__doc__ or about, context_settings=settings)(function)
-            return typer.main.get_command(app)
+            app.command(cmd_name, cls=Command, help=function.__doc__ or about, context_settings=settings)(function)
+            return translate(typer.main.get_command(app))
 
         def format_commands(self, ctx: Any, formatter: Any) -> None:
             with formatter.section("Commands"):
-                formatter.write_dl([(name, about) for name, (_, about) in commands.items()])
+                formatter.write_dl([(name, wide(about)) for name, (_, about) in commands.items()])
 
     return LazyGroup
 
@@ -198,13 +220,15 @@ def lazy_group(commands: dict[str, tuple[str, str]]) -> Any:
 def _subgroup(name: str, commands: dict[str, tuple[str, str]], about: str) -> Any:
     import typer
 
+    from gpudoctor.cli.help_text import translate
+
     settings = {"help_option_names": ["-h", "--help"]}
     app = typer.Typer(
         name=name, cls=lazy_group(commands), add_completion=False, rich_markup_mode=None, help=about,
         context_settings=settings,
     )  # fmt: skip
     app.callback()(_no_options)
-    return typer.main.get_command(app)
+    return translate(typer.main.get_command(app))
 
 
 def _no_options() -> None:
@@ -214,19 +238,23 @@ def _no_options() -> None:
 def _group() -> Any:
     import typer
 
+    from gpudoctor.cli.choose_language import LANG_HELP
+    from gpudoctor.cli.help_text import translate, wide
+
     app = typer.Typer(
         name="gpudoctor",
         cls=lazy_group(COMMANDS),
         add_completion=False,
         rich_markup_mode=None,
-        epilog=_EPILOG,
-        help="Preflight and diagnosis for GPU servers that run large language models. It changes nothing on the "
-        "machine and asks no network.",
+        epilog=wide(_EPILOG),
+        help=_HELP,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback()(_options)
-    return typer.main.get_command(app)
+    lang = typer.Option(None, "--lang", metavar="en|ko", help=LANG_HELP)
 
+    def options(lang: str | None = lang) -> None:
+        # --lang stands here for the help only: it is taken from the command line before that is parsed.
+        pass
 
-def _options() -> None:
-    """Take the options of gpudoctor itself (none but --help and --version)."""
+    app.callback()(options)
+    return translate(typer.main.get_command(app))

@@ -13,6 +13,7 @@ from gpudoctor.cli.words import one_of, parse_gpus
 
 if TYPE_CHECKING:
     from gpudoctor.checking.target import Target
+    from gpudoctor.checking.verdict import Judgement
     from gpudoctor.cli.compose_lint import Composed
     from gpudoctor.facts.snapshot import Snapshot
     from gpudoctor.reports.report import Report
@@ -126,7 +127,7 @@ def check(
 
     source = Source(snapshot, root, timeout, tuple(python or ()), age, probe_image, quiet > 0)
 
-    def look() -> "tuple[Report, Snapshot]":
+    def look() -> "tuple[Report, Judgement, Snapshot]":
         started = time.perf_counter()
         when = now()
         facts = source.facts(target, selection)
@@ -146,15 +147,15 @@ def check(
             fail_on=fail_on,  # type: ignore[arg-type]
             facts=facts,
         )
-        return report, facts
+        return report, judgement, facts
 
-    def show(seen: "tuple[Report, Snapshot]") -> None:
-        report, facts = seen
+    def show(seen: "tuple[Report, Judgement, Snapshot]") -> None:
+        report, judgement, facts = seen
         if termination_log is not None and report.run.exit_code:
             from gpudoctor.cli import termination
 
             termination.write(str(termination_log), termination.report_lines(report))
-        write_outputs(outputs, report, facts, color=color, verbose=verbose, quiet=quiet)
+        write_outputs(outputs, report, facts, judgement=judgement, color=color, verbose=verbose, quiet=quiet)
 
     if watch is not None and again is not None:
         for_ever(look, show, again)

@@ -74,7 +74,8 @@ def compat(
 
     host = facts.host.hostname if isinstance(facts.host, Host) and isinstance(facts.host.hostname, str) else "unknown"
     report = make_report(judgement, started=when, duration_s=time.perf_counter() - started, host=host)
-    write_outputs(parse_outputs("console", json, []), report, facts, color=color, verbose=verbose, quiet=quiet)
+    outputs = parse_outputs("console", json, [])
+    write_outputs(outputs, report, facts, judgement=judgement, color=color, verbose=verbose, quiet=quiet)
     return judgement.exit_code
 
 

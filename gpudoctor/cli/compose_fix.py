@@ -58,6 +58,7 @@ def fix(
     from gpudoctor.reports.fix_console import as_text
     from gpudoctor.reports.fix_schema import make_document
     from gpudoctor.reports.json_report import encode
+    from gpudoctor.reports.language import speaking, spoken
 
     if color not in ("auto", "always", "never"):
         raise Failure(f"{color[:40]!r} is none of auto, always, never", "--color")
@@ -88,8 +89,10 @@ def fix(
         raise Failure(f"{refusal}; the file is as it was", file, "edit it by hand") from None
     except NotReplaced as problem:
         raise Failure(problem.message, file, problem.hint) from None
-    document = make_document(file, text, planned, backup=str(backup) if backup else None, asked=bool(ids or service))
-    say(encode(document) + "\n" if json else as_text(document, color))
+    with speaking("en" if json else spoken()):
+        saved = str(backup) if backup else None
+        document = make_document(file, text, planned, backup=saved, asked=bool(ids or service))
+        say(encode(document) + "\n" if json else as_text(document, color))
     return document.exit_code
 
 

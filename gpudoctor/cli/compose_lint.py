@@ -91,7 +91,7 @@ def lint(
 
     host = facts.host.hostname if isinstance(facts.host, Host) and isinstance(facts.host.hostname, str) else "unknown"
     report = make_report(judgement, started=when, duration_s=time.perf_counter() - started, host=host)
-    write_outputs(outputs, report, facts, color=color, verbose=verbose, quiet=quiet)
+    write_outputs(outputs, report, facts, judgement=judgement, color=color, verbose=verbose, quiet=quiet)
     return judgement.exit_code
 
 

@@ -5,6 +5,8 @@ from typing import Annotated
 import typer
 
 from gpudoctor.cli.failure import Failure, say
+from gpudoctor.reports.language import manual as manual_of
+from gpudoctor.reports.language import spoken, tell
 
 EXIT_CODES = """\
 Exit codes
@@ -41,10 +43,10 @@ def explain(
     from gpudoctor.checking.selection import nearest
 
     if topic == "compat.answer":
-        say(_json(topic, COMPAT_ANSWER, ()) if json else COMPAT_ANSWER)
+        say(_json(topic, COMPAT_ANSWER, ()) if json else _told(topic, COMPAT_ANSWER))
         return 0
     if topic == "exit-codes":
-        say(_json("exit-codes", EXIT_CODES, ()) if json else EXIT_CODES)
+        say(_json("exit-codes", EXIT_CODES, ()) if json else _told(topic, EXIT_CODES))
         return 0
     catalogue = load_checks()
     found = catalogue.get(topic)
@@ -56,8 +58,16 @@ def explain(
     if json:
         say(_json(found.id, found.manual, found.wants))
     else:
-        say(f"{found.id}\n\n{found.manual.strip()}\n\n## Reads\n{', '.join(reads)}\n")
+        manual = _told(found.id, found.manual).strip()
+        say(f"{found.id}\n\n{manual}\n\n## {tell('Reads')}\n{', '.join(reads)}\n")
     return 0
+
+
+def _told(topic: str, english: str) -> str:
+    """Return the manual in the language in use; one line says where it is in English only."""
+    if spoken() == "en":
+        return english
+    return manual_of(topic) or f"{tell('This manual is in English only.')}\n\n{english}"
 
 
 def _json(topic: str, manual: str, reads: object) -> str:

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from gpudoctor.reports.language import tell
 from gpudoctor.reports.words import harmless
 
 
@@ -21,7 +22,7 @@ def report_failure(failure: Failure, arguments: Sequence[str] = ()) -> int:
     from gpudoctor.cli.exits import exit_code_of_failure, format_of, value_of
 
     message, where, hint = (harmless(" ".join(t.split())) for t in (failure.message, failure.where, failure.hint))
-    line = (f"{where}: " if where and where not in message else "") + message + (f" ({hint})" if hint else "")
+    line = _line(message, where, hint)
     instead = _instead_of_report(format_of(arguments), message, where, hint, line)
     if instead:
         sys.stdout.write(instead + "\n")
@@ -31,8 +32,13 @@ def report_failure(failure: Failure, arguments: Sequence[str] = ()) -> int:
         write(place, f"gpudoctor: {line}\n")
     # Where standard error takes nothing either (a full disk), the exit code has to say it alone.
     with contextlib.suppress(OSError):
-        sys.stderr.write(f"gpudoctor: {line}\n")
+        # Texts with values in them are English: what is in the catalogue is a whole text.
+        sys.stderr.write(f"gpudoctor: {_line(tell(message), tell(where), tell(hint))}\n")
     return exit_code_of_failure(arguments)
+
+
+def _line(message: str, where: str, hint: str) -> str:
+    return (f"{where}: " if where and where not in message else "") + message + (f" ({hint})" if hint else "")
 
 
 def _instead_of_report(format_name: str, message: str, where: str, hint: str, line: str) -> str:

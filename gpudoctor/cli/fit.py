@@ -105,7 +105,10 @@ def fit(
     if json:
         from json import dumps
 
-        say(dumps(document(answered), indent=1, allow_nan=False) + "\n")
+        from gpudoctor.reports.language import speaking
+
+        with speaking("en"):
+            say(dumps(document(answered), indent=1, allow_nan=False) + "\n")
     else:
         from gpudoctor.reports.fit_console import render
 

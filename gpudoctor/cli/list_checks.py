@@ -14,6 +14,7 @@ def command(
     """List every check with what it says is wrong."""
     from gpudoctor.cli.judging import select_checks
     from gpudoctor.reports.json_report import encode
+    from gpudoctor.reports.language import speaking, tell
     from gpudoctor.reports.words import harmless, message
 
     catalogue, selection = select_checks(only or [], [], [])
@@ -24,12 +25,13 @@ def command(
              "reads": list(c.wants)}
             for c in chosen
         ]
-        broken = [{"id": r.id, "subject": r.subject, "message": message(r.finding)} for r in catalogue.broken]
+        with speaking("en"):
+            broken = [{"id": r.id, "subject": r.subject, "message": message(r.finding)} for r in catalogue.broken]
         say(encode({"schema": "gpudoctor.checks/1", "checks": rows, "broken": broken}) + "\n")
         return 0
     width = max((len(each.id) for each in chosen), default=0)
     for each in chosen:
-        say(f"{each.id:<{width}}  {harmless(each.title)}\n")
+        say(f"{each.id:<{width}}  {harmless(tell(each.title))}\n")
     for result in catalogue.broken:
         say(f"{harmless(result.id):<{width}}  UNKNOWN: {message(result.finding)}\n")
     return 0

@@ -3,13 +3,18 @@
 import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from gpudoctor.cli.failure import Failure, say
 from gpudoctor.facts.snapshot import Snapshot, write_atomically
 from gpudoctor.reports.formats import FORMATS, renderer
-from gpudoctor.reports.report import Report
+from gpudoctor.reports.language import speaking
+from gpudoctor.reports.report import Report, in_language
+
+if TYPE_CHECKING:
+    from gpudoctor.checking.verdict import Judgement
 
 
 class Output(msgspec.Struct, frozen=True):
@@ -43,19 +48,27 @@ def _known(name: str, flag: str, known: Collection[str]) -> str:
 
 
 def write_outputs(
-    outputs: Sequence[Output], report: Report, facts: Snapshot, *, color: str, verbose: int, quiet: int
+    outputs: Sequence[Output], report: Report, facts: Snapshot, *, judgement: "Judgement", color: str, verbose: int,
+    quiet: int,
 ) -> None:
-    """Write every report; a file that cannot be written is a Failure, and standard output comes last."""
+    """Write every report; a file that cannot be written is a Failure, and standard output comes last.
+
+    What people read is in the language in use, what programs read is English.
+    """
 
     def render(name: str, to_file: bool) -> str:
+        if not FORMATS[name].for_people:
+            with speaking("en"):
+                return renderer(name)(report, facts)
+        told = in_language(report, judgement)
         if name != "console":
-            return renderer(name)(report, facts)
+            return renderer(name)(told, facts)
         from gpudoctor.reports.console import Look, render
 
         # -q spares the screen; who asks for a file wants the report.
         spared = 0 if to_file else quiet
         look = Look.of(sys.stdout, color="never" if to_file else color, verbose=verbose, quiet=spared)
-        return render(report, facts, look)
+        return render(told, facts, look)
 
     write_text(outputs, render, quiet=quiet)
 

@@ -12,6 +12,7 @@ from gpudoctor.cli.failure import Failure
 from gpudoctor.cli.words import one_of, parse_gpus
 
 if TYPE_CHECKING:
+    from gpudoctor.checking.verdict import Judgement
     from gpudoctor.facts.snapshot import Snapshot
     from gpudoctor.reports.report import Report
 
@@ -79,16 +80,16 @@ def run(
     age = None if from_cache is None else seconds_of(from_cache, "--from-cache")
     source = Source(timeout=timeout, age=age)
 
-    def look() -> "tuple[Report, Snapshot]":
+    def look() -> "tuple[Report, Judgement, Snapshot]":
         started = time.perf_counter()
         when = now()
         facts = source.facts(target, selection)
         judgement = judge_snapshot(facts, target, policy, catalogue, selection, require or [], fail_on)
         took = time.perf_counter() - started
-        return make_report(judgement, started=when, duration_s=took, host=host_name(facts)), facts
+        return make_report(judgement, started=when, duration_s=took, host=host_name(facts)), judgement, facts
 
     seconds = 0.0 if wait is None else seconds_of(wait, "--wait")
-    report, facts = until(
+    report, judgement, facts = until(
         look, lambda seen: seen[0].run.exit_code == 0, lambda seen: one_line(deciding(seen[0])), seconds
     )
     code = report.run.exit_code
@@ -96,8 +97,10 @@ def run(
         sys.stderr.write(f"gpudoctor: no verdict, let pass: {one_line(deciding(report))}\n")
     elif code:
         from gpudoctor.reports.console import Look, render
+        from gpudoctor.reports.report import in_language
 
-        sys.stderr.write(render(report, facts, Look.of(sys.stderr, color=color, verbose=0, quiet=1)))
+        told = in_language(report, judgement)
+        sys.stderr.write(render(told, facts, Look.of(sys.stderr, color=color, verbose=0, quiet=1)))
         sys.stderr.write(f"gpudoctor: not started: {_shown(command)}\n")
         return code
     return _become(command)

@@ -113,7 +113,7 @@ def serving(
         _save(facts, save)
     if outputs[0].format == "console" and not quiet:
         say(table(facts))
-    write_outputs(outputs, report, facts, color=color, verbose=verbose, quiet=quiet)
+    write_outputs(outputs, report, facts, judgement=judgement, color=color, verbose=verbose, quiet=quiet)
     return judgement.exit_code
 
 

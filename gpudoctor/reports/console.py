@@ -6,6 +6,7 @@ from io import StringIO
 from typing import TextIO
 
 import msgspec
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -106,7 +107,7 @@ def _header(console: Console, parts: Sequence[str]) -> None:
     """Print the parts in a row, broken between parts only, continuation lines indented."""
     line = ""
     for part in parts:
-        if line.strip() and len(line) + len(part) > console.width:
+        if line.strip() and cell_len(line) + cell_len(part) > console.width:
             _print(console, line)
             line = "  "
         line += part + "  "
@@ -190,7 +191,7 @@ def _block(console: Console, block: Block, results: Sequence[ReportResult], look
     _row(console, "", first.message)
     places = [harmless(f"{p.file}:{p.line}" if p.line else p.file) for r in block.results if (p := r.location)]
     if places:
-        _row(console, "in", ", ".join(dict.fromkeys(places[:8])))
+        _row(console, tell("in"), ", ".join(dict.fromkeys(places[:8])))
     problem = first.status in ("fail", "warn", "unknown")
     if problem or look.verbose:
         for evidence in first.evidence:

@@ -1,6 +1,7 @@
 """Workflow commands of GitHub Actions: one annotation per finding, at its line where it has one."""
 
 from gpudoctor.facts.snapshot import Snapshot
+from gpudoctor.reports.language import tell
 from gpudoctor.reports.report import Report, ReportResult
 from gpudoctor.reports.words import harmless
 
@@ -19,12 +20,13 @@ def _annotation(result: ReportResult) -> str:
     if result.location is not None:
         where = {"file": result.location.file, "line": result.location.line, "col": result.location.column}
     title = f"{result.id} {'' if result.subject == 'host' else result.subject}".strip()
-    title += " (could not be judged)" if result.status == "unknown" else ""
+    title += f" ({tell('could not be judged')})" if result.status == "unknown" else ""
     properties = ",".join(
         f"{name}={_property(str(value))}" for name, value in {**where, "title": title}.items() if value is not None
     )
-    fix = "".join(f"\nfix: {step.text}" + (f"\n  {step.command}" if step.command else "") for step in result.fix)
-    cause = f"\ncaused by {result.caused_by}" if result.caused_by else ""
+    label = tell("fix")
+    fix = "".join(f"\n{label}: {step.text}" + (f"\n  {step.command}" if step.command else "") for step in result.fix)
+    cause = f"\n{tell('caused by')} {result.caused_by}" if result.caused_by else ""
     return f"::{_LEVELS[result.status]} {properties}::{_data(result.message + cause + fix)}\n"
 
 

@@ -9,15 +9,11 @@ import jinja2
 
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.snapshot import Snapshot
-from gpudoctor.reports.console import header
+from gpudoctor.reports.console import header, verdict
+from gpudoctor.reports.language import spoken, tell
 from gpudoctor.reports.report import Report, ReportResult
 from gpudoctor.reports.summary import areas, roots
 from gpudoctor.reports.words import evidence_value, harmless, size
-
-VERDICTS = {
-    "pass": "Ready", "warn": "Ready, with warnings", "fail": "Not ready",
-    "unknown": "No verdict: what decides could not be judged",
-}  # fmt: skip
 
 
 @cache
@@ -27,6 +23,7 @@ def environment() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, finalize=lambda value: harmless(value) if type(value) is str else value,
     )  # fmt: skip
+    made.globals.update(tell=tell, spoken=spoken)
     made.filters["evidence"] = lambda each: evidence_value(each.what, each.value)
     return made
 
@@ -37,7 +34,7 @@ def render(report: Report, facts: Snapshot) -> str:
     return environment().get_template("report.html.j2").render(
         report=report,
         title=f"gpudoctor: {report.run.host}",
-        verdict=VERDICTS[report.verdict],
+        verdict=verdict(report),
         machine=header(facts, report)[1:],
         gpus=_gpus(facts),
         causes=[(cause, _symptoms(cause, report.results)) for cause in causes],

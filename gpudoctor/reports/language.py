@@ -4,10 +4,13 @@ Ids, JSON, logs, metrics and exit codes are never translated.
 """
 
 import contextlib
-import gettext
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import gettext
 
 LANGUAGES = ("en", "ko")
 _FOLDER = Path(__file__).parents[1] / "locale"
@@ -15,9 +18,10 @@ _DOMAIN = "gpudoctor"
 
 
 class _Spoken:
-    """The catalogue in use; None is English."""
+    """The language in use and its catalogue; English has none."""
 
-    catalogue: gettext.NullTranslations | None = None
+    language = "en"
+    catalogue: "gettext.NullTranslations | None" = None
 
 
 def language_of(option: str | None, environment: Mapping[str, str]) -> str:
@@ -41,17 +45,34 @@ def language_of(option: str | None, environment: Mapping[str, str]) -> str:
 @contextlib.contextmanager
 def speaking(language: str) -> Iterator[None]:
     """Translate what is put into words inside this block."""
-    before = _Spoken.catalogue
-    _Spoken.catalogue = None if language == "en" else _catalogue(language)
+    before = _Spoken.language, _Spoken.catalogue
+    _Spoken.language, _Spoken.catalogue = language, None if language == "en" else _catalogue(language)
     try:
         yield
     finally:
-        _Spoken.catalogue = before
+        _Spoken.language, _Spoken.catalogue = before
+
+
+def spoken() -> str:
+    """Return the language in use."""
+    return _Spoken.language
 
 
 @cache
-def _catalogue(language: str) -> gettext.NullTranslations:
+def _catalogue(language: str) -> "gettext.NullTranslations":
+    import gettext
+
     return gettext.translation(_DOMAIN, str(_FOLDER), [language], fallback=True)
+
+
+def manual(topic: str) -> str | None:
+    """Return the manual of a check in the language in use; None where there is none but the check's own."""
+    if _Spoken.catalogue is None:
+        return None
+    try:
+        return (_FOLDER / _Spoken.language / "manuals" / f"{topic}.md").read_text(encoding="utf-8")
+    except OSError:
+        return None
 
 
 def tell(text: str) -> str:

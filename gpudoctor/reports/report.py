@@ -11,7 +11,7 @@ from gpudoctor.checking.verdict import FailOn, Judgement, Verdict
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.matrices.table import date_in_use
 from gpudoctor.reports import words
-from gpudoctor.reports.language import tell
+from gpudoctor.reports.language import speaking, spoken, tell
 from gpudoctor.reports.machine import machine
 
 SCHEMA: Literal["gpudoctor.report/1"] = "gpudoctor.report/1"
@@ -115,7 +115,7 @@ def make_report(
     judgement: Judgement, *, started: str, duration_s: float, host: str, stage: Stage = "pre-launch",
     fail_on: FailOn = "fail", facts: Snapshot | None = None,
 ) -> Report:
-    """Make the report of a judgement.
+    """Make the report of a judgement, in English whatever language is in use (``in_language``).
 
     Args:
         judgement: Results in their final order.
@@ -126,6 +126,8 @@ def make_report(
         fail_on: The least status that blocks.
         facts: What was judged, for ``machine``.
     """
+    with speaking("en"):
+        results = tuple(show(result) for result in judgement.results)
     return Report(
         tool=ReportTool(__version__, date_in_use()),
         run=ReportRun(
@@ -139,5 +141,12 @@ def make_report(
         verdict=judgement.verdict,
         summary=judgement.summary,
         machine={} if facts is None else machine(facts),
-        results=tuple(show(result) for result in judgement.results),
+        results=results,
     )
+
+
+def in_language(report: Report, judgement: Judgement) -> Report:
+    """Return the judgement's report with its sentences in the language in use."""
+    if spoken() == "en":
+        return report
+    return msgspec.structs.replace(report, results=tuple(show(result) for result in judgement.results))
