@@ -104,6 +104,14 @@ def has_systemd() -> Reason:
     return None if cgroup2 else "no cgroup v2 is mounted here"
 
 
+def has_slurm() -> Reason:
+    """A Slurm of one's own, of one node with four device nodes for GPUs."""
+    if reason := has_namespaces() or program("setpriv", "util-linux"):
+        return reason
+    packages = (("munged", "munge"), ("slurmctld", "slurmctld"), ("slurmd", "slurmd"), ("sinfo", "slurm-client"))
+    return next((reason for name, package in packages if (reason := program(name, package))), None)
+
+
 def has_package_index() -> Reason:
     with tempfile.TemporaryDirectory() as folder:
         # pip itself knows best how this machine reaches its index.
@@ -126,10 +134,11 @@ TIERS: dict[str, Callable[[], Reason]] = {
     "install": has_package_index,
     "docker": has_docker,
     "systemd": has_systemd,
+    "slurm": has_slurm,
     "compose": has_compose,
     "llama-server": has_llama_server,
 }
-SLOW = ("root", "install", "docker", "systemd", "compose", "llama-server")
+SLOW = ("root", "install", "docker", "systemd", "slurm", "compose", "llama-server")
 
 TIERS_OF_ITEM = pytest.StashKey[dict[str, list[str]]]()
 OUTCOMES = pytest.StashKey[dict[str, Counter[str]]]()
