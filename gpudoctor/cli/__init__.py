@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serving": ("gpudoctor.cli.serving", "Say whether the engines that run here do what their owner thinks."),
     "compat": ("gpudoctor.cli.compat", "Say whether a release runs here, which one would, and how to install it."),
     "compose": ("gpudoctor.cli.compose", "Judge Compose files before they start: lint shows, fix mends."),
+    "verify": ("gpudoctor.cli.verify", "Compare copied models, images and wheels with the checksums beside them."),
     "report": ("gpudoctor.cli.report", "Merge the reports of many nodes, or compare two."),
     "profile": ("gpudoctor.cli.profile", "Keep the golden node, to which others are compared."),
     "matrices": ("gpudoctor.cli.matrices", "Show what the tables of versions know, their age and their sources."),
@@ -30,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("gpudoctor.cli.list_checks", "List every check with what it says is wrong."),
     "integrate": ("gpudoctor.cli.integrate", "Print the files by which Slurm, Kubernetes, systemd and others run gpudoctor."),
     "snapshot": ("gpudoctor.cli.snapshot", "Record this machine's facts in a file, without secrets."),
+    "bundle": ("gpudoctor.cli.bundle", "Make one archive that installs gpudoctor where there is no network."),
     "schema": ("gpudoctor.cli.schema", "Print the JSON Schema of a document that gpudoctor reads or writes."),
 }
 

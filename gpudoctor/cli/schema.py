@@ -15,6 +15,7 @@ SCHEMAS = {
     "fit": ("gpudoctor.reports.fit_schema", "Fit"),
     "fleet": ("gpudoctor.fleet.merge", "Fleet"),
     "diff": ("gpudoctor.fleet.diff", "Diff"),
+    "bundle": ("gpudoctor.bundle.contents", "Manifest"),
     "compose-fix": ("gpudoctor.reports.fix_schema", "ComposeFix"),
 }
 
