@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("gpudoctor.cli.check", "Judge this machine, or a recorded one: ready for language models or not?"),
     "run": ("gpudoctor.cli.run", "Start a command only on a machine that is ready for it."),
     "fit": ("gpudoctor.cli.fit", "Say whether a model fits before it is pulled or launched, and what does."),
+    "plan": ("gpudoctor.cli.plan", "Place all services of one machine: which GPUs, which shares, who starves whom."),
     "diagnose": ("gpudoctor.cli.diagnose", "Name the cause of a trouble, from whatever you paste: logs, reports."),
     "serving": ("gpudoctor.cli.serving", "Say whether the engines that run here do what their owner thinks."),
     "compat": ("gpudoctor.cli.compat", "Say whether a release runs here, which one would, and how to install it."),

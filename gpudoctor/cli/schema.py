@@ -12,6 +12,7 @@ SCHEMAS = {
     "report": ("gpudoctor.reports.report", "Report"),
     "snapshot": ("gpudoctor.facts.snapshot", "Snapshot"),
     "error": ("gpudoctor.reports.json_report", "ErrorDocument"),
+    "plan": ("gpudoctor.reports.plan_schema", "PlanDocument"),
     "fit": ("gpudoctor.reports.fit_schema", "Fit"),
     "fleet": ("gpudoctor.fleet.merge", "Fleet"),
     "diff": ("gpudoctor.fleet.diff", "Diff"),
