@@ -72,6 +72,14 @@ def has_namespaces() -> Reason:
     return None if run_ok("unshare", "-mn", "true") else "this root may not make namespaces"
 
 
+def has_nft() -> Reason:
+    """Packet filters of one's own: nftables, iptables on top of it, and a network namespace to put them in."""
+    for name, package in (("nft", "nftables"), ("iptables-nft", "iptables"), ("ip", "iproute2")):
+        if reason := program(name, package):
+            return reason
+    return None
+
+
 def has_docker() -> Reason:
     """An engine of one's own: real dockerd and runc, and what the doubles and small images are made of."""
     if reason := has_namespaces() or has_compiler():
@@ -131,6 +139,8 @@ TIERS: dict[str, Callable[[], Reason]] = {
     "gcc": has_compiler,
     "chromium": lambda: program("chromium", "chromium"),
     "root": has_namespaces,
+    "nft": has_nft,
+    "nginx": lambda: program("nginx", "nginx-light"),
     "install": has_package_index,
     "docker": has_docker,
     "systemd": has_systemd,
@@ -138,7 +148,7 @@ TIERS: dict[str, Callable[[], Reason]] = {
     "compose": has_compose,
     "llama-server": has_llama_server,
 }
-SLOW = ("root", "install", "docker", "systemd", "slurm", "compose", "llama-server")
+SLOW = ("root", "nft", "nginx", "install", "docker", "systemd", "slurm", "compose", "llama-server")
 
 TIERS_OF_ITEM = pytest.StashKey[dict[str, list[str]]]()
 OUTCOMES = pytest.StashKey[dict[str, Counter[str]]]()

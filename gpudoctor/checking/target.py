@@ -27,7 +27,8 @@ class EngineWish(msgspec.Struct, frozen=True):
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """The operator's wishes. ``gpus`` None means all; ``expect_gpus`` None means at least one.
 
-    ``users``: how many ask at the same time, None when nobody said.
+    ``users``: how many ask at the same time, None when nobody said. ``sender``: the host that the engine must be
+    reached from, an address or a name.
     """
 
     stage: Stage = "pre-launch"
@@ -38,6 +39,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     psu_watts: int | None = None
     ports: tuple[int, ...] = ()
     users: int | None = None
+    sender: str | None = None
     deep: bool = False
     use_busy: bool = False
     live: bool = False

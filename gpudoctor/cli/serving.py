@@ -45,6 +45,9 @@ def serving(
     ] = False,
     read_gib: Annotated[float, typer.Option(min=0.01, max=64, help="With --measure-load: the most to read.")] = 2.0,
     read_seconds: Annotated[float, typer.Option(min=1, max=120, help="With --measure-load: the longest.")] = 10.0,
+    sender: Annotated[
+        str | None, typer.Option("--from", metavar="HOST", help="It must be reached from there; how to try it.")
+    ] = None,
     api_key_env: Annotated[
         str | None, typer.Option(metavar="NAME", help="The environment variable that holds the engine's key.")
     ] = None,
@@ -75,7 +78,7 @@ def serving(
     from gpudoctor.cli.outputs import parse_outputs, write_outputs
     from gpudoctor.facts.host import Host
     from gpudoctor.reports.report import make_report
-    from gpudoctor.reports.serving_table import table
+    from gpudoctor.reports.serving_table import table, trial
 
     outputs = parse_outputs(format_, json, output or [])
     for flag, value, allowed in (("--fail-on", fail_on, ("fail", "warn", "never")),
@@ -92,6 +95,8 @@ def serving(
     if where != "auto" and container is not None:
         raise Failure(f"{where[:80]!r} names an address, --container a container", "command line", "choose one")
     key_env = _key(api_key_env, named)
+    if sender is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,252}", sender, re.ASCII):
+        raise Failure(f"{sender[:80]!r} is no host", "--from", "name it or its address, without a port")
     _readable(ca_file)
     policy = load_configuration(config or [], no_config)
     when = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -106,13 +111,13 @@ def serving(
             asked["live"] = {"concurrency": ladder, "seconds": max_seconds, "tokens": max_tokens}
         read = {"bytes": int(read_gib * 2**30), "seconds": read_seconds} if measure_load else None
         facts = _looked(where, container, asked, read, quiet=quiet > 0 or json)
-    judgement = _judged(facts, Target(users=users), policy, skip or [], fail_on)
+    judgement = _judged(facts, Target(users=users, sender=sender), policy, skip or [], fail_on)
     host = facts.host.hostname if isinstance(facts.host, Host) and isinstance(facts.host.hostname, str) else "unknown"
     report = make_report(judgement, started=when, duration_s=time.perf_counter() - started, host=host)
     if save is not None:
         _save(facts, save)
     if outputs[0].format == "console" and not quiet:
-        say(table(facts))
+        say(table(facts) + trial(facts, sender))
     write_outputs(outputs, report, facts, judgement=judgement, color=color, verbose=verbose, quiet=quiet)
     return judgement.exit_code
 

@@ -37,3 +37,5 @@ PROBES: tuple[ProbeSpec, ...] = (
 )
 #: Not among the probes of a check: who asks for a check expects no requests to his services.
 SERVING = ProbeSpec(name="serving", modules=("serving",), sections=("serving",), patience=8)
+#: Nor these: what stands between an engine and others matters once one serves, and reading it takes root.
+FIREWALL = ProbeSpec(name="firewall", modules=("firewall",), sections=("firewall",), patience=5)

@@ -9,7 +9,7 @@ import msgspec
 
 from gpudoctor.facts.base import Reason, Unavailable
 from gpudoctor.facts.snapshot import ProbeRun, Snapshot, section_types
-from gpudoctor.probes import PROBES, SERVING
+from gpudoctor.probes import FIREWALL, PROBES, SERVING
 from gpudoctor.probes.runner import ProbeAnswer, run_probes
 
 
@@ -63,10 +63,14 @@ def serving_sections(
     options: Mapping[str, Any],
     progress: Callable[[Sequence[str]], None] | None = None,
 ) -> dict[str, Any]:
-    """Ask engines at work; return the section ``serving``. Every address costs at most its own patience."""
+    """Ask engines at work, and read what stands before those of this machine; return ``serving`` and ``firewall``.
+
+    Every address costs at most its own patience.
+    """
     asked = {**options, "candidates": list(candidates)}
-    (answer,) = run_probes([SERVING], timeout=3600.0, options=asked, progress=progress)
-    return _sections(answer)
+    specs = [SERVING, *([FIREWALL] if any(each.get("local") for each in candidates) else [])]
+    answers = run_probes(specs, timeout=3600.0, options=asked, progress=progress)
+    return {name: fact for answer in answers for name, fact in _sections(answer).items()}
 
 
 def _sections(answer: ProbeAnswer) -> dict[str, Any]:

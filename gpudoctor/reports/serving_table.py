@@ -2,14 +2,22 @@
 
 from collections.abc import Sequence
 
+from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.serving import Endpoint, LiveRun, ServedModel, Serving
 from gpudoctor.facts.snapshot import Snapshot
+from gpudoctor.judging.reach import as_address, ways
+from gpudoctor.judging.reach_remedies import command_there, port_of
 from gpudoctor.judging.served import held, slots_of
 from gpudoctor.reports.words import short, size
 
 _HEAD = ("endpoint", "engine", "model", "runs on", "context", "slots", "speed")
 _WIDEST = 60
+_OUTCOMES = """    a number            it is reached (401 and 403 want a key)
+    Connection refused  nobody listens at that address, or a firewall says no
+    timed out           a firewall, a router or a cloud's security group swallows it
+    No route to host    a firewall says no, or the address is of another network
+"""
 _MOST_MODELS = 8
 
 
@@ -23,6 +31,17 @@ def table(facts: Snapshot) -> str:
     widths = [max(len(row[column]) for row in cells) for column in range(len(_HEAD))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
     return "".join(f"  {line}\n" for line in lines) + "\n"
+
+
+def trial(facts: Snapshot, sender: str | None) -> str:
+    """Return what to run on the other side to try what was worked out here; empty where nobody was named."""
+    if sender is None or not isinstance(facts.serving, Serving) or isinstance(facts.firewall, Unavailable):
+        return ""
+    lines = []
+    for each in facts.serving.answering:
+        found = ways(port_of(each), each.addresses, facts.firewall, as_address(sender)) if each.local else ()
+        lines += [f"    {short(command_there(each, found[0]), 300)}\n"] if found else []
+    return f"  To try it, run on {short(sender)}:\n{''.join(lines)}{_OUTCOMES}\n" if lines else ""
 
 
 def _rows(each: Endpoint, facts: Snapshot) -> list[Sequence[str]]:
