@@ -92,16 +92,19 @@ def link(results: Sequence[Result], graph: Mapping[str, Sequence[str]] = EXPLAIN
     for number, root in enumerate(roots):
         groups.setdefault(root, []).append(number)
     ranked = sorted(groups.items(), key=lambda g: (min(_rank(results[n]) for n in g[1]), _rank(results[g[0]]), g[0]))
+    symptoms: dict[int, set[str]] = {}
+    for number, parent in enumerate(parents):
+        if parent is not None:
+            symptoms.setdefault(parent, set()).add(results[number].id)
     ordered: list[Result] = []
     for _, members in ranked:
         members.sort(key=lambda n: (len(_chain(n, parents)), _rank(results[n]), n))
         for number in members:
             parent = parents[number]
-            children = sorted({results[n].id for n, p in enumerate(parents) if p == number})
             ordered.append(
                 msgspec.structs.replace(
                     results[number],
-                    explains=tuple(children),
+                    explains=tuple(sorted(symptoms.get(number, ()))),
                     caused_by=results[parent].id if parent is not None else None,
                 )
             )

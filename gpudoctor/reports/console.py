@@ -82,8 +82,8 @@ class Block(msgspec.Struct):
         return fold_subjects([r.subject for r in self.results])
 
 
-def render(report: Report, facts: Snapshot, look: Look) -> str:
-    """Return the whole report as text that ends with a newline."""
+def render(report: Report, facts: Snapshot, look: Look, closing: Text | None = None) -> str:
+    """Return the whole report as text that ends with a newline; ``closing`` stands for the sentence on the machine."""
     out = StringIO()
     console = look.console(out)
     if not look.quiet:
@@ -99,7 +99,7 @@ def render(report: Report, facts: Snapshot, look: Look) -> str:
     if look.verbose > 1:
         _timings(console, facts)
     console.print()
-    _print(console, _summary(report))
+    _print(console, closing if closing is not None else _summary(report))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 

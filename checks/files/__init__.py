@@ -1,0 +1,1 @@
+"""Files of an air-gapped install: whole, complete, and known to be."""
