@@ -18,9 +18,8 @@ from gpudoctor.facts.cuda import Cuda
 from gpudoctor.facts.docker import Containers, Docker
 from gpudoctor.facts.driver import Driver, ModuleFile, Packages
 from gpudoctor.facts.engines import Engines
+from gpudoctor.facts.files import Files
 from gpudoctor.facts.firewall import Firewall
-from gpudoctor.facts.files import Files
-from gpudoctor.facts.files import Files
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Clock, Host, Limits, Locale, Memory, Services
 from gpudoctor.facts.kernel_log import KernelLog
@@ -43,7 +42,6 @@ _NOT_TRIED = Unavailable("only tried with --live", "not-asked")
 _NO_COMPOSE = Unavailable("no Compose file was named", "not-asked")
 _NO_SERVING = Unavailable("engines at work are only asked by gpudoctor serving", "not-asked")
 _NO_FIREWALL = Unavailable("the packet filter is only read by gpudoctor serving", "not-asked")
-_NO_FILES = Unavailable("files are compared by gpudoctor verify", "not-asked")
 _NO_FILES = Unavailable("files are compared by gpudoctor verify", "not-asked")
 _NO_LOG = Unavailable("logs are read by gpudoctor diagnose", "not-asked")
 
@@ -97,7 +95,6 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     live: Live | Unavailable = _NOT_TRIED
     serving: Serving | Unavailable = _NO_SERVING
     firewall: Firewall | Unavailable = _NO_FIREWALL
-    files: Files | Unavailable = _NO_FILES
     files: Files | Unavailable = _NO_FILES
     signatures: Signatures | Unavailable = _NO_LOG
 
