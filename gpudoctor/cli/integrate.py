@@ -11,7 +11,7 @@ import typer
 from gpudoctor.cli.failure import Failure, say
 
 if TYPE_CHECKING:
-    from gpudoctor.integrations import File, Integration
+    from gpudoctor.cli.integrations import File, Integration
 
 _PACKAGE = "gpudoctor.integrations"
 
@@ -25,7 +25,8 @@ def integrate(
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Write the files into this folder.")
     ] = None,
     program: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Where gpudoctor is on those machines; default: where it is here.")
+        str | None,
+        typer.Option(metavar="PATH", help="Where gpudoctor is on those machines; default: where it is here."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="As one JSON document, with the files' texts.")] = False,
 ) -> int:
@@ -34,7 +35,7 @@ def integrate(
     Nothing is installed, and no service is reloaded. Examples: gpudoctor integrate; gpudoctor integrate slurm --print;
     gpudoctor integrate systemd -o units; gpudoctor integrate kubernetes/daemonset.yaml --print | kubectl apply -f -
     """
-    from gpudoctor.integrations import INTEGRATIONS
+    from gpudoctor.cli.integrations import INTEGRATIONS
 
     path = _program(program)
     if name is None:
@@ -60,7 +61,7 @@ def integrate(
     elif output is None:
         _list({wanted: one}, path, json)
         say(f"gpudoctor integrate {wanted} --print writes them here, -o DIR into a folder.\n")
-    if output is not None or (print_ and not json):
+    if output is not None or (print_ and not json and len(one.files) == 1):
         sys.stderr.write("".join(f"gpudoctor: {line}\n" for line in (*_places(one), *one.notes)))
     return 0
 
@@ -71,7 +72,7 @@ def _below(file: "File") -> str:
 
 
 def _text(file: "File", program: str) -> str:
-    from gpudoctor.integrations import PROGRAM
+    from gpudoctor.cli.integrations import PROGRAM
 
     text = files(_PACKAGE).joinpath(*file.source.split("/")).read_text(encoding="utf-8")
     # In an image it lies where the image has it.
@@ -84,7 +85,7 @@ def _program(given: str | None) -> str:
     Raises:
         Failure: It would have to be quoted, in one way for every kind of file.
     """
-    from gpudoctor.integrations import PROGRAM
+    from gpudoctor.cli.integrations import PROGRAM
 
     here = Path(sys.argv[0]).absolute()
     path = given if given is not None else str(here) if here.name == "gpudoctor" and here.is_file() else PROGRAM
