@@ -1,6 +1,7 @@
 """Which files ``gpudoctor integrate`` hands out, and where they belong; they lie in ``integrations/``.
 
 They name the program as ``/usr/local/bin/gpudoctor``; ``integrate`` puts the true path in its place.
+"""
 
 from typing import NamedTuple
 
