@@ -136,7 +136,7 @@ def step_command(step: "Step", finding: "Finding") -> str | None:
 def evidence_value(what: str, value: "Value") -> str:
     """Return a piece of evidence for people; byte counts by the name of the figure."""
     if value is None:
-        return "not known"
+        return tell("not known")
     if what.endswith(" bytes") and isinstance(value, int):
         return size(value)
     return plain(value)
