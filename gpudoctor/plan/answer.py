@@ -45,8 +45,7 @@ class Placed(NamedTuple):
         """Return GPU and need for those it takes, as verified, else as claimed."""
         if self.choice is None:
             return ()
-        verified = self.prediction is not None and len(self.service.models) == 1 and self.service.kind is None
-        needs = self.prediction.gpus if verified and self.prediction else self.choice.load.needs
+        needs = self.prediction.gpus if self.prediction is not None else self.choice.load.needs
         pairs = zip(self.choice.gpus, needs, strict=True)
         return tuple((n, need) for n, need in pairs if need.total)
 
@@ -137,7 +136,7 @@ def _verified(draft: Placed, drafts: Sequence[Placed], needs: Needs) -> Placed:
     if choice is None:
         return draft._replace(unfit=_unfit(service, needs))
     question = choice.load.question
-    if question is None or len(service.models) != 1:
+    if question is None or len(service.models) != 1 or service.kind is not None:
         return draft
     gpus = []
     for n in choice.gpus:
@@ -149,8 +148,7 @@ def _verified(draft: Placed, drafts: Sequence[Placed], needs: Needs) -> Placed:
         gpus.append(gpu._replace(free_bytes=max(gpu.free_bytes - others, 0)))
     beside = question._replace(hardware=question.hardware._replace(gpus=tuple(gpus)))
     prediction = predict(beside)
-    most = largest_context(beside) if service.kind is None else None
-    return draft._replace(prediction=prediction, question=beside, most_context=most)
+    return draft._replace(prediction=prediction, question=beside, most_context=largest_context(beside))
 
 
 def _unfit(service: Service, needs: Needs) -> Answer | None:

@@ -53,7 +53,7 @@ def to_write(placed: Placed) -> str:
     if choice is None:
         return "-"
     words = [f"GPU {','.join(map(str, choice.gpus))}"]
-    if placed.prediction is not None and placed.service.kind is None:
+    if placed.prediction is not None:
         settings = placed.prediction.settings
         if placed.service.takes_share and settings.gpu_memory_utilization:
             flag = "--mem-fraction-static" if placed.service.engine == "sglang" else "--gpu-memory-utilization"

@@ -18,6 +18,8 @@ LADDER = (131072, 65536, 32768, 16384, 8192, 4096)
 #: fit's own uncertainty about one process's CUDA context: set aside for each process where several share a GPU.
 RESERVE_BYTES = CONTEXT_ERROR_BYTES
 
+_MOST_KEPT_MIB = 4096
+
 
 class Needs:
     """Computes loads and remembers them: equal cards give equal answers."""
@@ -97,7 +99,8 @@ class Needs:
                 return None
             if refusals(question.model, prediction.settings, question.hardware):
                 return None
-            return self._share(question, prediction, flavour) if service.takes_share else self._sum(question, prediction)
+            return self._share(question, prediction, flavour) if service.takes_share else self._sum(
+                question, prediction, service.kind)
         except Unusable:
             return None
 
@@ -105,16 +108,23 @@ class Needs:
         default = predict(question, context=None).settings.context
         return default is not None and context < default
 
-    def _sum(self, question: Question, prediction: Prediction) -> Load | None:
-        if prediction.verdict != "fits":
+    def _sum(self, question: Question, prediction: Prediction, kind: str | None) -> Load | None:
+        gpus = question.hardware.gpus
+        if kind is not None:
+            # An encoder keeps no cache between requests; fit's figure is for generating.
+            needs = tuple(need._replace(kv_cache=0) for need in prediction.gpus)
+            claims = tuple(need.least or 0 for need in needs)
+        elif prediction.verdict != "fits":
             return None
-        needs = tuple(
-            need._replace(kv_cache=0) if question.settings.engine == "transformers" else need
-            for need in prediction.gpus
-        )
-        claims = tuple(need.least or 0 for need in needs)
-        fits = all(claim <= gpu.free_bytes for claim, gpu in zip(claims, question.hardware.gpus, strict=True))
-        return Load(claims, needs, (prediction,), question) if fits else None
+        else:
+            needs = prediction.gpus
+            kept = kept_free(question, prediction)
+            claims = tuple(need.least + kept if need.least else 0 for need in needs)
+            # Alone on its GPUs it needs no more than fit says.
+            claims = tuple(min(claim, max(gpu.free_bytes, need.least or 0))
+                           for claim, need, gpu in zip(claims, needs, gpus, strict=True))
+        over = any(claim > gpu.free_bytes for claim, gpu in zip(claims, gpus, strict=True))
+        return None if over else Load(claims, needs, (prediction,), question)
 
     def _share(self, question: Question, prediction: Prediction, flavour: Flavour) -> Load | None:
         """Claim what was written, or the least that serves the context: the share can be chosen later."""
@@ -132,6 +142,22 @@ class Needs:
         claims = tuple(need.total or 0 for need in again.gpus)
         over = any(claim > gpu.free_bytes for claim, gpu in zip(claims, gpus, strict=True))
         return None if over else Load(claims, again.gpus, (again,), question)
+
+
+def kept_free(question: Question, prediction: Prediction) -> int:
+    """Return the bytes that an engine wants to see free on each GPU beside what it takes (llama.cpp's --fit-target)."""
+    low, high = -1, _MOST_KEPT_MIB
+    while high - low > 1:
+        middle = (low + high) // 2
+        gpus = tuple(
+            gpu._replace(free_bytes=min((need.least or 0) + middle * MIB, gpu.free_bytes) if need.least else gpu.free_bytes)
+            for gpu, need in zip(question.hardware.gpus, prediction.gpus, strict=True)
+        )
+        if predict(question._replace(hardware=question.hardware._replace(gpus=gpus))).verdict == "fits":
+            high = middle
+        else:
+            low = middle
+    return high * MIB
 
 
 def least_share(question: Question) -> float | None:

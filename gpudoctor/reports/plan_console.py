@@ -83,7 +83,7 @@ def _picture(plan: PlanDocument, width: int) -> Iterator[str]:
         yield harmless(f"  {name:{label}} [{bar}]{' ' * (room - len(bar))} {over} of {size(gpu.total_bytes)}")
         if gpu.unknown:
             yield harmless(f"  {'':{label}}  and what {', '.join(gpu.unknown)} takes, which is not known")
-    yield "  letters are services, = others or the driver, - kept for contexts, . free"
+    yield "  letters are services, = others or the driver, - kept free, . left"
 
 
 def _bar(plan: PlanDocument, gpu: PlanGpu, room: int, most: int) -> str:

@@ -19,11 +19,13 @@ class PlanPart(msgspec.Struct, frozen=True, kw_only=True):
 class PlanNeed(PlanPart, frozen=True, kw_only=True):
     """What a service holds of one GPU; a term is null where nobody knows how the total divides.
 
-    ``required_bytes`` is what the plan sets aside. For engines that take a share ``kv_cache`` is what is left for it.
+    ``kept_bytes`` the engine wants to see free beside it. For engines that take a share ``kv_cache`` is what is left
+    for it.
     """
 
     gpu: int
     required_bytes: int
+    kept_bytes: int
     weights: int | None
     kv_cache: int | None
     compute: int | None
@@ -60,7 +62,9 @@ class PlanService(PlanPart, frozen=True, kw_only=True):
 
 
 class PlanGpu(PlanPart, frozen=True, kw_only=True):
-    """The budget of one GPU. ``reserve_bytes`` stays free for the contexts' uncertainty where several share it.
+    """The budget of one GPU.
+
+    ``reserve_bytes`` stay free: what engines want to see free, and the contexts' uncertainty where several share it.
 
     ``other_bytes`` is held by processes outside of the plan, or kept back with ``--reserve``.
     """
@@ -135,7 +139,7 @@ def document(plan: Plan, machine: str) -> PlanDocument:
 
 def _service(placed: Placed) -> PlanService:
     service, choice, prediction = placed.service, placed.choice, placed.prediction
-    settings = prediction.settings if prediction is not None and service.kind is None else None
+    settings = prediction.settings if prediction is not None else None
     launch = None
     if settings is not None and placed.question is not None and prediction is not None:
         from gpudoctor.fit.launch import launch as lines
@@ -170,7 +174,8 @@ def _service(placed: Placed) -> PlanService:
 
 
 def _need(gpu: int, need: Need, claim: int) -> PlanNeed:
-    return PlanNeed(gpu=gpu, required_bytes=claim, weights=need.weights, kv_cache=need.kv_cache, compute=need.compute,
+    required = need.total or 0
+    return PlanNeed(gpu=gpu, required_bytes=required, kept_bytes=max(claim - required, 0), weights=need.weights, kv_cache=need.kv_cache, compute=need.compute,
                     overhead=need.overhead)
 
 
@@ -222,12 +227,15 @@ def _gpus(plan: Plan) -> tuple[PlanGpu, ...]:
     from gpudoctor.plan.needs import RESERVE_BYTES
 
     found = []
+    needs = {each.service.name: {n: need.total or 0 for n, need in each.needs()} for each in plan.services}
     for gpu in plan.hardware.gpus:
         claims = {each.service.name: c for each in plan.services if (c := claims_of(each).get(gpu.number))}
         unknown = tuple(each.service.name for each in plan.services
                         if each.unknown and gpu.number in (each.service.written or ()))
-        reserve = RESERVE_BYTES * len(claims) if len(claims) > 1 else 0
-        required = sum(claims.values())
+        taken = {name: needs[name].get(gpu.number, 0) for name in claims}
+        reserve = sum(max(claim - taken[name], 0) for name, claim in claims.items())
+        reserve += RESERVE_BYTES * len(claims) if len(claims) > 1 else 0
+        required = sum(taken.values())
         found.append(PlanGpu(
             index=gpu.number, name=gpu.name, total_bytes=gpu.total_bytes, driver_bytes=gpu.total_bytes - gpu.usable_bytes,
             other_bytes=gpu.usable_bytes - gpu.free_bytes, reserve_bytes=reserve, required_bytes=required,
