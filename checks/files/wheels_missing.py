@@ -60,7 +60,7 @@ def _judge(folder: WheelFolder) -> Iterator[Finding]:
 def _lacking(subject: str, folder: WheelFolder, lacking: MissingWheel) -> Finding:
     fetch = step("Fetch it on a machine with a network, and copy it into the folder.",
                  "pip download --no-deps --only-binary=:all: {system} {wanted}", wanted=lacking.requirement,
-                 system=("--python-version", folder.python, *(() if folder.platform == "here" else
+                 system=("--python-version", folder.python, *(() if folder.platform == "this machine" else
                                                               ("--platform", folder.platform))))
     if lacking.here:
         return failed(subject, "{wanted} is missing: {by} requires it, and what is here does not fit: {here}",

@@ -62,7 +62,7 @@ def installer(python: str | None, platform: str | None) -> Installer:
     environment = {key: str(value) for key, value in default_environment().items()}
     here = this_platform.python_version()
     if python is None and platform is None:
-        return Installer(".".join(here.split(".")[:2]), "here", frozenset(sys_tags()), environment)
+        return Installer(".".join(here.split(".")[:2]), "this machine", frozenset(sys_tags()), environment)
     if python is not None and not re.fullmatch(r"3\.\d{1,2}(?:\.\d{1,2})?", python):
         raise ValueError(f"{python[:40]!r} is no version of Python 3: for example 3.11")
     full = python or here
@@ -80,7 +80,7 @@ def installer(python: str | None, platform: str | None) -> Installer:
                            else re.sub(r"^(?:many|musl)linux(?:\d+|_\d+_\d+)_", "", platform))  # fmt: skip
     tags = frozenset((*cpython_tags(version, platforms=names),
                       *compatible_tags(version, f"cp{version[0]}{version[1]}", names)))  # fmt: skip
-    return Installer(f"3.{version[1]}", platform or "here", tags, environment)
+    return Installer(f"3.{version[1]}", platform or "this machine", tags, environment)
 
 
 def _own_platforms() -> list[str]:
