@@ -127,6 +127,24 @@ def has_package_index() -> Reason:
         return None if run_ok(*pip) else "pip reaches no package index"
 
 
+def has_ansible() -> Reason:
+    """Ansible in an environment of its own in the tests' cache, and sshd for the hosts."""
+    if reason := has_namespaces() or has_compiler() or program("ip", "iproute2") or program("tc", "iproute2"):
+        return reason
+    if reason := program("ssh", "openssh-client") or program("sshd", "openssh-server"):
+        return reason
+    place = LLAMA_WHEELS.parent / f"ansible-{sys.version_info[0]}.{sys.version_info[1]}"
+    if (place / "complete").exists():
+        return None
+    if os.environ.get("GPUDOCTOR_TIER_INSTALL") != "1":
+        return f"no Ansible in {place}; tests/run installs it there"
+    install = (str(place / "bin" / "pip"), "install", "-q", "ansible-core>=2.17", "ansible-lint>=25")
+    if not run_ok(sys.executable, "-m", "venv", "--clear", str(place)) or not run_ok(*install):
+        return f"pip could not install Ansible in {place}"
+    (place / "complete").touch()
+    return None
+
+
 def has_llama_server() -> Reason:
     if list(LLAMA_WHEELS.glob("llama_cpp_python-*.whl")):
         return None
@@ -146,9 +164,10 @@ TIERS: dict[str, Callable[[], Reason]] = {
     "systemd": has_systemd,
     "slurm": has_slurm,
     "compose": has_compose,
+    "ansible": has_ansible,
     "llama-server": has_llama_server,
 }
-SLOW = ("root", "nft", "nginx", "install", "docker", "systemd", "slurm", "compose", "llama-server")
+SLOW = ("root", "nft", "nginx", "install", "docker", "systemd", "slurm", "compose", "ansible", "llama-server")
 
 TIERS_OF_ITEM = pytest.StashKey[dict[str, list[str]]]()
 OUTCOMES = pytest.StashKey[dict[str, Counter[str]]]()
