@@ -29,7 +29,8 @@ CALLS: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("passed", "failed", "warned", "noted", "unknown", "skipped"), (1,)),
     # What checks call the one of these that the case asks for.
     **dict.fromkeys(("said", "say", "not_known", "told"), (1,)),
-    "step": (0,), "Step": (0,), "saw": (0,), "tell": (0,), "wide": (0,), "tell_many": (0, 1), "Failure": (0, 2), "tell_open": (1,),
+    "step": (0,), "Step": (0,), "saw": (0,), "tell": (0,), "wide": (0,), "tell_many": (0, 1), "Failure": (0, 2),
+    "tell_open": (1,),
 }  # fmt: skip
 KEYWORDS: dict[str, frozenset[str]] = {
     "risk": frozenset(CALLS), "message": frozenset({"Finding"}), "help": frozenset({"Option", "Argument"}),
