@@ -27,6 +27,16 @@ KillMode=mixed
 ExecStart={dockerd} --config-file {config}
 Environment=PATH={path} HOME={home}
 """
+#: What a whole system does at its start, and what would reach out of here: /tmp is shared, and systemd empties it;
+#: the kernel's settings are everybody's. A unit with DefaultDependencies=yes draws all of it in.
+_NEVER = (
+    "systemd-tmpfiles-setup.service", "systemd-tmpfiles-setup-dev.service", "systemd-tmpfiles-clean.service",
+    "systemd-tmpfiles-clean.timer", "systemd-sysctl.service", "systemd-modules-load.service",
+    "systemd-binfmt.service", "systemd-random-seed.service", "systemd-repart.service", "systemd-sysusers.service",
+    "systemd-firstboot.service", "proc-sys-fs-binfmt_misc.automount", "kmod-static-nodes.service",
+    "systemd-udevd.service", "systemd-udev-trigger.service", "sys-kernel-debug.mount", "sys-kernel-tracing.mount",
+    "sys-kernel-config.mount", "sys-fs-fuse-connections.mount",
+)  # fmt: skip
 _TARGET = "[Unit]\nDefaultDependencies=no\nWants=docker.service\n"
 
 
@@ -62,7 +72,8 @@ class SystemdMachine(rig.Engine):
                 dockerd=dockerd, config=self.folder / "daemon.json", path=":".join(self.path), home=self.folder
             )
         )
-        (units / "docker.socket").symlink_to("/dev/null")
+        for name in ("docker.socket", *_NEVER):
+            (units / name).symlink_to("/dev/null")
         (units / "rig.target").write_text(_TARGET)
         self.cgroup.mkdir()
         elsewhere = {place for place in (sys.prefix, sys.base_prefix, str(HERE)) if _other_device(place)}
