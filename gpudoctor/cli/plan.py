@@ -34,7 +34,9 @@ def plan(
     snapshot: Annotated[Path | None, typer.Option(metavar="FILE", help="Plan for this recorded machine.")] = None,
     reserve: Annotated[str | None, typer.Option(metavar="SIZE", help="Keep that much of each GPU free.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say why each service lies where it does.")] = False,
-    format_: Annotated[str, typer.Option("-f", "--format", metavar="NAME", help="console, json, svg, html.")] = "console",
+    format_: Annotated[
+        str, typer.Option("-f", "--format", metavar="NAME", help="console, json, svg or html.")
+    ] = "console",
     json: Annotated[bool, typer.Option("--json", help="Same as --format json.")] = False,
     output: Annotated[
         list[str] | None, typer.Option("-o", "--output", metavar="[FORMAT=]FILE", help="Also write it there.")

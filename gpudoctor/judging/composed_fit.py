@@ -41,7 +41,7 @@ def load_of(asked: Asked, gpus: Sequence[int], machine: Snapshot) -> Load:
     except Unusable as problem:
         return Load({}, {}, problem.message, known=False, problem=problem.message)
     idle = hardware._replace(gpus=tuple(gpu._replace(free_bytes=gpu.usable_bytes, holders=()) for gpu in hardware.gpus))
-    share = settings.gpu_memory_utilization or (_default(settings.version) if settings.engine == "vllm" else None)
+    share = settings.gpu_memory_utilization or (default_share(settings.version) if settings.engine == "vllm" else None)
     rough = {gpu.number: round(gpu.usable_bytes * share) for gpu in idle.gpus} if share else {}
     if asked.model is None:
         words = f"{share:g} of the memory" if share else "its users name the models"
@@ -79,8 +79,8 @@ def fitting_context(asked: Asked, gpus: Sequence[int], machine: Snapshot, model:
     return largest_context(question(model, asked.settings, idle))
 
 
-def _default(version: str | None) -> float:
-    """Return vLLM's share when nothing is said: 0.92 since CUDA graphs count inside it, 0.9 before."""
+def default_share(version: str | None) -> float:
+    """Return vLLM's share of a GPU when nothing is said: 0.92 since CUDA graphs count inside it, 0.9 before."""
     from gpudoctor.fit.engines.vllm import GRAPHS_INSIDE
     from gpudoctor.fit.settings import version_tuple
 

@@ -9,6 +9,7 @@ from gpudoctor.fit.limits import largest_context, predict
 from gpudoctor.fit.model import Unusable
 from gpudoctor.fit.prediction import Need, Prediction
 from gpudoctor.fit.question import Answer, Question
+from gpudoctor.judging.composed_fit import default_share
 from gpudoctor.plan.conflicts import Written, as_written
 from gpudoctor.plan.needs import Needs
 from gpudoctor.plan.order import checked
@@ -33,7 +34,7 @@ class Placed(NamedTuple):
     @property
     def unknown(self) -> bool:
         """Nobody knows how much memory it takes."""
-        return self.service.problem is not None
+        return self.service.problem is not None and self.service.share is None
 
     @property
     def moved(self) -> bool:
@@ -71,11 +72,11 @@ def plan(services: Sequence[Service], hardware: Hardware) -> Plan:
     needs = Needs(hardware)
     _gpus_exist(services, needs)
     services = [_known(service, needs) for service in services]
-    known = [service for service in services if service.problem is None]
+    known = [service for service in services if service.problem is None or service.share is not None]
     busy: dict[int, int] = {}
     for service in services:
         for n in service.written or ():
-            if service.problem is not None:
+            if service not in known:
                 busy[n] = busy.get(n, 0) + 1
     written = as_written(known, needs)
     placement = place(known, needs, busy)
@@ -84,7 +85,7 @@ def plan(services: Sequence[Service], hardware: Hardware) -> Plan:
         free = place([service._replace(pinned=False) for service in known], needs, busy)
         unpinned = free if _left_out(free) < _left_out(placement) else None
     choices = iter(settled(known, placement.choices, needs))
-    drafts = [Placed(each, None if each.problem else next(choices)) for each in services]
+    drafts = [Placed(each, next(choices) if each in known else None) for each in services]
     return Plan(hardware, tuple(_verified(draft, drafts, needs) for draft in drafts), written, placement, unpinned)
 
 
@@ -104,7 +105,7 @@ def _gpus_exist(services: Sequence[Service], needs: Needs) -> None:
 def _known(service: Service, needs: Needs) -> Service:
     """Find out whether fit knows the models; a name that nobody knows is no reason to guess."""
     if service.problem is not None and service.memory_bytes is None:
-        return service
+        return _share_alone(service)
     if needs.fixed_bytes(service) is not None:
         return service._replace(problem=None)
     if not service.models:
@@ -112,7 +113,7 @@ def _known(service: Service, needs: Needs) -> Service:
         if service.strict:
             raise Unusable(f"service {service.name[:60]}: {problem}", hint='give model or memory = "8GiB"',
                            where=f"{service.origin.file}:{service.origin.line}")
-        return service._replace(problem=problem)
+        return _share_alone(service._replace(problem=problem))
     try:
         first = [needs.question(service, model, tuple(needs.gpus)[:1], Flavour()) for model in service.models]
     except Unusable as problem:
@@ -120,12 +121,20 @@ def _known(service: Service, needs: Needs) -> Service:
             raise Unusable(f"service {service.name[:60]}: {problem.message}",
                            hint=problem.hint or 'give memory = "8GiB" for what nobody knows',
                            where=f"{service.origin.file}:{service.origin.line}") from None
-        return service._replace(problem=problem.message)
+        return _share_alone(service._replace(problem=problem.message))
     if service.engine is None and service.kind is None:
         # The engine that fit would take decides how it may be spread.
         engine = first[0].settings.engine
         return service._replace(engine=engine, settings=service.settings._replace(engine=engine))
     return service
+
+
+def _share_alone(service: Service) -> Service:
+    """An engine that takes a share takes it whatever the model: on the GPUs that are written, that much is known."""
+    if service.engine != "vllm" or not service.written:
+        return service
+    share = service.settings.gpu_memory_utilization or default_share(service.settings.version)
+    return service._replace(share=share, pinned=True)
 
 
 def _verified(draft: Placed, drafts: Sequence[Placed], needs: Needs) -> Placed:

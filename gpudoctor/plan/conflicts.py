@@ -65,7 +65,7 @@ def as_written(services: Sequence[Service], needs: Needs) -> Written:
 
 
 def _last(holders: Sequence[Holder]) -> Holder:
-    """Return who starts last: after those it waits for; else the one that needs the most at once, a share before all."""
+    """Return who starts last: who waits for the others; else who needs the most at once, a share before all."""
     waits = {holder.service.name: len(holder.service.after) for holder in holders}
     names = {holder.service.name for holder in holders}
     told = [holder for holder in holders if names & set(holder.service.after)]

@@ -5,11 +5,22 @@ from collections.abc import Iterator
 import msgspec
 
 from gpudoctor.checking.finding import (
-    STATUSES, Finding, Location, Result, Step, failed, noted, passed, saw, step, unknown, warned,
+    STATUSES,
+    Finding,
+    Location,
+    Result,
+    Step,
+    failed,
+    noted,
+    passed,
+    saw,
+    step,
+    unknown,
+    warned,
 )  # fmt: skip
 from gpudoctor.plan.answer import Placed, Plan
 from gpudoctor.plan.conflicts import Conflict
-from gpudoctor.plan.service import PARALLEL, Service
+from gpudoctor.plan.service import PARALLEL, RUNNING, Service
 
 _SOURCE = "gpudoctor plan"
 
@@ -29,7 +40,7 @@ def results(plan: Plan) -> tuple[Result, ...]:
 
 
 def _result(check: str, finding: Finding, service: Service | None = None) -> Result:
-    if service is not None:
+    if service is not None and service.origin.file != RUNNING:
         place = service.origin
         finding = msgspec.structs.replace(finding, location=Location(place.file, place.line, place.column))
     return Result(id=check, finding=finding)
@@ -64,7 +75,9 @@ def to_write(placed: Placed) -> str:
 
 def _ways_out(plan: Plan, names: set[str]) -> tuple[Step, ...]:
     placed = [each for each in plan.services if each.service.name in names and each.choice is not None]
-    steps = tuple(step("Write for {service}: {words}.", service=each.service.name, words=to_write(each)) for each in placed)
+    steps = tuple(
+        step("Write for {service}: {words}.", service=each.service.name, words=to_write(each)) for each in placed
+    )
     return steps or (step("Give each its own GPUs, or smaller models."),)
 
 
@@ -86,14 +99,14 @@ def _conflict(plan: Plan, each: Conflict, names: tuple[str, ...]) -> Finding:
     if len(names) == 1:
         message = "GPU {gpu} as written: {last} needs {wanted:bytes}, and {left:bytes} are free"
     elif last.takes_share:
-        message = ("GPU {gpu} as written: {names} need {need:bytes} of {room:bytes}. Who starts last loses: {last} takes "
-                   "its share of the whole GPU, {wanted:bytes}; after the others it finds {left:bytes} and stops")
+        message = ("GPU {gpu} as written: {names} need {need:bytes} of {room:bytes}. Who starts last loses: {last} "
+                   "takes its share of the whole GPU, {wanted:bytes}; after the others it finds {left:bytes} and stops")
     elif last.engine == "ollama":
-        message = ("GPU {gpu} as written: {names} need {need:bytes} of {room:bytes}. Who starts last loses: {last} finds "
-                   "{left:bytes} of {wanted:bytes} and puts layers on the CPU without saying so")
+        message = ("GPU {gpu} as written: {names} need {need:bytes} of {room:bytes}. Who starts last loses: {last} "
+                   "finds {left:bytes} of {wanted:bytes} and puts layers on the CPU without saying so")
     else:
-        message = ("GPU {gpu} as written: {names} need {need:bytes} of {room:bytes}. Who starts last loses: {last} finds "
-                   "{left:bytes} of {wanted:bytes} and runs out of memory")
+        message = ("GPU {gpu} as written: {names} need {need:bytes} of {room:bytes}. Who starts last loses: {last} "
+                   "finds {left:bytes} of {wanted:bytes} and runs out of memory")
     return failed(last.subject, message, gpu=each.gpu, names=names, need=each.need, room=each.room, last=last.name,
                   wanted=each.last.bytes, left=each.left, evidence=evidence,
                   fix=_ways_out(plan, {*names}))
@@ -113,7 +126,7 @@ def _alone(plan: Plan) -> Iterator[Result]:
 def _nowhere(plan: Plan) -> Iterator[Result]:
     for placed in plan.services:
         service = placed.service
-        if placed.choice is not None or placed.unknown:
+        if placed.choice is not None or placed.unknown or service.share is not None:
             continue
         steps = list(_advice(placed))
         if plan.unpinned is not None:
@@ -148,7 +161,7 @@ def _advice(placed: Placed) -> Iterator[Step]:
         return
     for advice in placed.unfit.advice[:3]:
         text = advice.text[:1].upper() + advice.text[1:] if not advice.text.startswith("{") else advice.text
-        yield step(text + ".", **advice.params)
+        yield Step(text + ".", params=dict(advice.params))
 
 
 def _unverified(plan: Plan) -> Iterator[Result]:
@@ -165,13 +178,19 @@ def _unverified(plan: Plan) -> Iterator[Result]:
 
 def _unknown(plan: Plan) -> Iterator[Result]:
     for placed in plan.services:
-        if placed.unknown:
-            yield _result("model.too-big", unknown(
-                placed.service.subject, "how much memory it takes is not known: {problem}",
-                problem=placed.service.problem, fix=step(
-                    "Say it in a file beside: [[service]] name = \"{name}\", memory = \"8GiB\" (or model = \"...\").",
-                    "gpudoctor plan {file} more.toml", name=placed.service.name, file=placed.service.origin.file)),
-                placed.service)
+        service = placed.service
+        if service.problem is None:
+            continue
+        fix = step("Say it in a file beside: [[service]] name = \"{name}\", model = \"...\" (or memory = \"8GiB\").",
+                   "gpudoctor plan {file} more.toml", name=service.name, file=service.origin.file)
+        if service.origin.file == RUNNING:
+            fix = step("Write what it is into a plan's file: [[service]] name = \"{name}\", model = \"...\".",
+                       name=service.name)
+        message = "how much memory it takes is not known: {problem}"
+        if service.share is not None:
+            message = "takes {share} of GPU {gpus} whatever its model; whether that is enough is not known: {problem}"
+        yield _result("model.too-big", unknown(service.subject, message, problem=service.problem, share=service.share,
+                                               gpus=service.written, fix=fix), service)
 
 
 def _shares(plan: Plan) -> Iterator[Result]:
@@ -202,8 +221,8 @@ def _shorter(plan: Plan) -> Iterator[Result]:
             continue
         if choice.flavour.steps and choice.flavour.context:
             yield _result("serving.context-default", warned(
-                placed.service.subject, "only with a shorter context does everything fit: {context} tokens instead of the "
-                "engine's default", context=choice.flavour.context,
+                placed.service.subject, "only with a shorter context does everything fit: {context} tokens instead of "
+                "the engine's default", context=choice.flavour.context,
                 fix=step("Write that context, or give it more memory.")), placed.service)
         elif choice.flavour.lowered:
             yield _result("compose.overcommit", noted(
@@ -250,11 +269,12 @@ def _links(plan: Plan) -> Iterator[Result]:
             yield _result("gpu.no-nvlink", passed(placed.service.subject, "its GPUs {gpus} are joined by NVLink",
                                                   gpus=tuple(chosen)))
         elif any(gpu.peers for gpu in gpus.values()) or plan.hardware.link == "pcie" or not gpus[chosen[0]].nvlink:
-            yield _result("gpu.no-nvlink", noted(placed.service.subject, "its GPUs {gpus} are not joined by NVLink: tensor "
-                                                 "parallel runs over PCIe", gpus=tuple(chosen)))
+            yield _result("gpu.no-nvlink", noted(
+                placed.service.subject, "its GPUs {gpus} are not joined by NVLink: tensor parallel runs over PCIe",
+                gpus=tuple(chosen)))
         if len({gpus[n].numa_node for n in chosen if gpus[n].numa_node is not None}) > 1:
-            yield _result("gpu.far-apart", noted(placed.service.subject, "its GPUs {gpus} belong to several CPU sockets",
-                                                 gpus=tuple(chosen)))
+            yield _result("gpu.far-apart", noted(
+                placed.service.subject, "its GPUs {gpus} belong to several CPU sockets", gpus=tuple(chosen)))
 
 
 def _held(plan: Plan) -> Iterator[Result]:
@@ -279,8 +299,8 @@ def _order(plan: Plan) -> Iterator[Result]:
     kinds = tuple(dict.fromkeys(gpu.name for gpu in plan.hardware.gpus))
     if len(kinds) > 1 and all(gpu.vendor == "nvidia" for gpu in plan.hardware.gpus):
         yield _result("gpu.mixed-kinds", noted(
-            "host", "{kinds}: device_ids go by slot, as nvidia-smi does; CUDA outside of containers numbers the fastest "
-            "first", kinds=kinds, fix=step("Number them by slot.", "export CUDA_DEVICE_ORDER=PCI_BUS_ID")))
+            "host", "{kinds}: device_ids go by slot, as nvidia-smi does; CUDA outside of containers numbers the "
+            "fastest first", kinds=kinds, fix=step("Number them by slot.", "export CUDA_DEVICE_ORDER=PCI_BUS_ID")))
 
 
 def _search(plan: Plan) -> Iterator[Result]:

@@ -37,13 +37,18 @@ class Needs:
 
     def load(self, service: Service, gpus: Sequence[int], flavour: Flavour) -> Load | None:
         """Return what a service holds on these GPUs, None where it does not run on them even alone."""
-        key = (service.name, tuple(self._alike[n] for n in gpus), flavour)
+        alike = tuple(gpus) if service.measured else tuple(self._alike[n] for n in gpus)
+        key = (service.name, alike, flavour)
         if key not in self._loads:
             self._loads[key] = self._load(service, gpus, flavour)
             self.computed += 1
         return self._loads[key]
 
     def _load(self, service: Service, gpus: Sequence[int], flavour: Flavour) -> Load | None:
+        told = self._told(service, gpus)
+        if told is not None:
+            needs = tuple(Need(weights=None, kv_cache=None, compute=None, overhead=None, required=n) for n in told)
+            return Load(told, needs)
         fixed = self.fixed_bytes(service)
         if fixed is not None:
             need = Need(weights=None, kv_cache=None, compute=None, overhead=None, required=fixed)
@@ -56,6 +61,14 @@ class Needs:
         if len(known) == 1:
             return known[0]
         return _together(known, flavour.in_turn or (service.max_loaded or 64) < len(known))
+
+    def _told(self, service: Service, gpus: Sequence[int]) -> tuple[int, ...] | None:
+        """Return what it holds of each GPU by measurement or by its share alone, None where that is not known."""
+        if service.measured and gpus == tuple(n for n, _ in service.measured):
+            return tuple(size for _, size in service.measured)
+        if service.share is not None:
+            return tuple(round(self.gpus[n].usable_bytes * service.share) for n in gpus)
+        return None
 
     def fixed_bytes(self, service: Service) -> int | None:
         """Return bytes that do not depend on the card: its owner's word, or the table's figure."""
@@ -132,7 +145,9 @@ class Needs:
         if not flavour.free_share:
             claims = tuple(need.total or 0 for need in prediction.gpus)
             over = any(claim > gpu.free_bytes for claim, gpu in zip(claims, gpus, strict=True))
-            return None if over or prediction.verdict != "fits" else Load(claims, prediction.gpus, (prediction,), question)
+            if over or prediction.verdict != "fits":
+                return None
+            return Load(claims, prediction.gpus, (prediction,), question)
         share = least_share(question)
         if share is None:
             return None
@@ -150,7 +165,7 @@ def kept_free(question: Question, prediction: Prediction) -> int:
     while high - low > 1:
         middle = (low + high) // 2
         gpus = tuple(
-            gpu._replace(free_bytes=min((need.least or 0) + middle * MIB, gpu.free_bytes) if need.least else gpu.free_bytes)
+            gpu._replace(free_bytes=min(need.least + middle * MIB, gpu.free_bytes)) if need.least else gpu
             for gpu, need in zip(question.hardware.gpus, prediction.gpus, strict=True)
         )
         if predict(question._replace(hardware=question.hardware._replace(gpus=gpus))).verdict == "fits":

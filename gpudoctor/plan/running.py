@@ -10,9 +10,9 @@ from gpudoctor.facts.gpus import GpuProcess, Gpus
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.fit.model import Unusable
 from gpudoctor.plan.composed import service_of
-from gpudoctor.plan.service import Service
+from gpudoctor.plan.service import RUNNING, Service
 
-_HERE = Place(file="running now", line=1)
+_HERE = Place(file=RUNNING, line=1)
 #: Less than this is a bare context: nothing to move.
 _WORTH_BYTES = 64 << 20
 

@@ -1,4 +1,4 @@
-"""Which service goes on which GPUs: branch and bound over every set that runs, exact where the search ends by itself."""
+"""Which service goes on which GPUs: branch and bound over every set that runs, exact where it ends by itself."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -213,7 +213,8 @@ def _twins(services: Sequence[Service], needs: Needs, busy: Mapping[int, int]) -
     for n, gpu in needs.gpus.items():
         group = tuple(sorted({n, *(gpu.peers or ())}))
         linked = group if gpu.peers else ()
-        keys[n] = (n,) if n in named or n in busy else (gpu.name, gpu.usable_bytes, gpu.free_bytes, linked, gpu.numa_node)
+        alike = (gpu.name, gpu.usable_bytes, gpu.free_bytes, linked, gpu.numa_node)
+        keys[n] = (n,) if n in named or n in busy else alike
     seen: dict[tuple[object, ...], int] = {}
     return {n: seen.setdefault(key, len(seen)) for n, key in keys.items()}
 

@@ -9,6 +9,8 @@ from gpudoctor.fit.settings import Settings
 
 #: More than one machine runs; the search is made for dozens.
 MOST_SERVICES = 256
+#: Where a service stands that no file names.
+RUNNING = "running now"
 #: Engines that take a share of each GPU's whole memory when they start.
 SHARED = frozenset({"vllm", "sglang"})
 #: Engines that divide a model evenly over their GPUs, and want fast links between them.
@@ -18,9 +20,10 @@ PARALLEL = frozenset({"vllm", "sglang", "tgi"})
 class Service(NamedTuple):
     """What is known of a service before anything is placed.
 
-    ``engine`` has models that fit computes, ``kind`` is of the table of kinds, ``memory_bytes`` is what its owner
-    says; ``measured`` what it holds now by GPU. ``written`` are the GPUs that it names, ``pinned`` means that they
-    stay. ``problem`` says why nothing is known. ``after`` names services that start before it.
+    ``engine`` has models that fit computes, ``kind`` is of the table of kinds, ``memory_bytes`` is what its owner says;
+    ``measured`` what it holds now by GPU. ``share`` is what an engine takes of each GPU, whatever its model.
+    ``written`` are the GPUs that it names, ``pinned`` means that they stay. ``problem`` says why nothing is known.
+    ``after`` names services that start before it.
     """
 
     name: str
@@ -31,6 +34,7 @@ class Service(NamedTuple):
     settings: Settings = Settings()
     memory_bytes: int | None = None
     measured: tuple[tuple[int, int], ...] = ()
+    share: float | None = None
     written: tuple[int, ...] | None = None
     pinned: bool = False
     problem: str | None = None

@@ -92,7 +92,7 @@ def _service(row: dict[str, Any], file: str, number: int, place: Place) -> Servi
     if "models" in row and "model" in row:
         raise Unusable("model and models are both given", where=where, hint="keep one")
     if len(models) > 1 and engine not in (None, "ollama"):
-        raise Unusable(f"{engine or kind} serves one model", where=where, hint='several models are for engine = "ollama"')
+        raise Unusable(f"{engine or kind} serves one model", where=where, hint='several are for engine = "ollama"')
     memory = _memory(row["memory"], where) if "memory" in row else None
     if not models and memory is None and kind is None and engine is None:
         raise Unusable("nothing says how large it is", where=where, hint='give model, kind or memory = "8GiB"')
@@ -135,7 +135,8 @@ def _engine(engine: str | None, kind: str | None, where: str) -> tuple[str | Non
 
 def _names(row: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
     value = row.get(key, [])
-    if not isinstance(value, list) or len(value) > 64 or not all(isinstance(v, str) and 0 < len(v) <= 512 for v in value):
+    good = isinstance(value, list) and len(value) <= 64 and all(isinstance(v, str) and 0 < len(v) <= 512 for v in value)
+    if not good:
         raise Unusable(f"{key} must be a list of names", where=where)
     return tuple(value)
 
@@ -186,7 +187,7 @@ def _settings(row: dict[str, Any], engine: str | None, where: str) -> Settings:
     eager = row.get("enforce_eager", False)
     if type(eager) is not bool:
         raise Unusable("enforce_eager must be true or false", where=where)
-    counts = {key: _count(row, key, most, where) for key, most in _COUNTS.items()}
+    counts: dict[str, Any] = {key: _count(row, key, most, where) for key, most in _COUNTS.items()}
     return Settings(
         engine=engine, version=row.get("version"), quant=row.get("quant"), context=context,
         kv_cache_type=row.get("kv_cache_type"), gpu_memory_utilization=float(share) if share is not None else None,

@@ -110,7 +110,8 @@ def _findings(plan: PlanDocument, width: int) -> Iterator[str]:
     for each in shown:
         about = "" if each.subject == "host" else f"{each.subject}: "
         where = f" ({each.location.file}:{each.location.line})" if each.location and each.location.line else ""
-        yield from _wrapped(f"{_LABEL.get(each.status, each.status):8} {about}{each.message}{where}  [{each.id}]", width, 9)
+        label = _LABEL.get(each.status, each.status)
+        yield from _wrapped(f"{label:8} {about}{each.message}{where}  [{each.id}]", width, 9)
         for step in each.fix:
             command = f" {step.command}" if step.command else ""
             yield from _wrapped(f"         -> {step.text}{command}", width, 12)

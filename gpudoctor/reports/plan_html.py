@@ -78,8 +78,8 @@ def _blocks(plan: PlanDocument, gpu: PlanGpu, most: int) -> list[Block]:
         found.append(Block(round(at, 2), round(width, 2), color, opacity, title, letter if width > 14 else ""))
         at += width
 
-    if gpu.driver_bytes + gpu.other_bytes > 0:
-        add(gpu.driver_bytes + gpu.other_bytes, "#777777", 0.6, f"driver and others: {size(gpu.driver_bytes + gpu.other_bytes)}")
+    others = gpu.driver_bytes + gpu.other_bytes
+    add(others, "#777777", 0.6, f"driver and others: {size(others)}")
     for service in plan.services:
         for need in service.needs:
             if need.gpu == gpu.index:

@@ -156,7 +156,7 @@ def _service(placed: Placed) -> PlanService:
         version=service.settings.version,
         kind=service.kind,
         models=service.models,
-        verdict="unknown" if placed.unknown else "does-not-fit" if choice is None else "placed",
+        verdict=_verdict(placed),
         source=_source(placed),
         written_device_ids=service.written,
         device_ids=ids,
@@ -173,10 +173,16 @@ def _service(placed: Placed) -> PlanService:
     )
 
 
+def _verdict(placed: Placed) -> Literal["placed", "does-not-fit", "unknown"]:
+    if placed.unknown or placed.service.share is not None:
+        return "unknown"
+    return "does-not-fit" if placed.choice is None else "placed"
+
+
 def _need(gpu: int, need: Need, claim: int) -> PlanNeed:
     required = need.total or 0
-    return PlanNeed(gpu=gpu, required_bytes=required, kept_bytes=max(claim - required, 0), weights=need.weights, kv_cache=need.kv_cache, compute=need.compute,
-                    overhead=need.overhead)
+    return PlanNeed(gpu=gpu, required_bytes=required, kept_bytes=max(claim - required, 0), weights=need.weights,
+                    kv_cache=need.kv_cache, compute=need.compute, overhead=need.overhead)
 
 
 def _source(placed: Placed) -> str:
@@ -185,6 +191,8 @@ def _source(placed: Placed) -> str:
     service = placed.service
     if placed.unknown:
         return service.problem or "not known"
+    if service.share is not None:
+        return f"its share, {service.share:g}; {service.problem}"
     if service.measured:
         return "measured now"
     if service.memory_bytes is not None:
@@ -237,7 +245,8 @@ def _gpus(plan: Plan) -> tuple[PlanGpu, ...]:
         reserve += RESERVE_BYTES * len(claims) if len(claims) > 1 else 0
         required = sum(taken.values())
         found.append(PlanGpu(
-            index=gpu.number, name=gpu.name, total_bytes=gpu.total_bytes, driver_bytes=gpu.total_bytes - gpu.usable_bytes,
+            index=gpu.number, name=gpu.name, total_bytes=gpu.total_bytes,
+            driver_bytes=gpu.total_bytes - gpu.usable_bytes,
             other_bytes=gpu.usable_bytes - gpu.free_bytes, reserve_bytes=reserve, required_bytes=required,
             left_bytes=gpu.free_bytes - required - reserve, services=tuple(claims), unknown=unknown,
             numa_node=gpu.numa_node, linked=gpu.peers,
