@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs gpudoctor from this checkout or from the wheelhouse beside it. See --help.
+# Installs gpudoctor from this checkout, or without network from a bundle. See --help.
 # shellcheck disable=SC2317  # with_uv and others are called by a name put together at run time
 { # One compound command: a truncated download is a syntax error and runs nothing.
 
@@ -10,7 +10,7 @@ main() {
     unset PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX PIP_ROOT PIP_REQUIRE_VIRTUALENV
     export PIP_USER=0 PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
-    action=install method='' prefix='' wheelhouse='' bundle='' python='' dry_run='' check='' strict='' offline=''
+    action=install method='' prefix='' scope='' wheelhouse='' bundle='' python='' dry_run='' check='' strict='' offline=''
     while [ $# -gt 0 ]; do
         case $1 in
             --check) check=1 ;;
@@ -19,13 +19,14 @@ main() {
             --method=*) method=${1#*=} ;;
             --prefix) need_value "$@"; prefix=$2; shift ;;
             --prefix=*) prefix=${1#*=} ;;
+            --user | --system) scope=${1#--} ;;
             --python) need_value "$@"; python=$2; shift ;;
             --python=*) python=${1#*=} ;;
             --offline) offline=1 ;;
             --wheelhouse) need_value "$@"; wheelhouse=$2 offline=1; shift ;;
             --wheelhouse=*) wheelhouse=${1#*=} offline=1 ;;
-            --bundle) need_value "$@"; action=bundle bundle=$2; shift ;;
-            --bundle=*) action=bundle bundle=${1#*=} ;;
+            --bundle) need_value "$@"; bundle=$2 offline=1; shift ;;
+            --bundle=*) bundle=${1#*=} offline=1 ;;
             --dry-run) dry_run=1 ;;
             --uninstall) action=uninstall ;;
             --version) action=version ;;
@@ -42,6 +43,12 @@ main() {
         '' | uv | pipx | venv) ;;
         *) die "--method must be uv, pipx or venv, not '$method'" ;;
     esac
+    if [ -n "$prefix" ] && [ -n "$scope" ]; then
+        die "--prefix and --$scope name two places: choose one"
+    fi
+    if [ -n "$wheelhouse" ] && [ -n "$bundle" ]; then
+        die "--wheelhouse and --bundle name two sources: choose one"
+    fi
     case $prefix$wheelhouse$bundle in
         *"
 "*) die "a path must not contain a line break" ;;
@@ -52,15 +59,17 @@ main() {
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
 
-    find_source
     find_places
+    if [ "$action" != uninstall ]; then
+        [ -z "$bundle" ] || open_bundle
+        find_source
+    fi
     case $action in
         version)
             [ -n "$version" ] || die "neither a checkout nor a wheelhouse lies beside this script"
             say "$version"
             ;;
         uninstall) uninstall ;;
-        bundle) make_bundle ;;
         install)
             install
             if [ -n "$check" ]; then
@@ -74,20 +83,21 @@ usage() {
     cat <<'USAGE'
 Usage: ./install.sh [--check] [options] [-- ARGUMENTS OF gpudoctor check]
 
-Installs gpudoctor from this checkout, or from the wheelhouse beside this script.
+Installs gpudoctor from this checkout, or without network from a bundle: one that
+'gpudoctor bundle' made elsewhere. In an unpacked bundle this script installs from it.
 Run it again to upgrade. It never uses sudo and edits no shell start-up file.
 
   --check            run 'gpudoctor check' afterwards; exit 0 when it judged this machine,
                      whatever the verdict
   --strict           like --check, but exit with the verdict's own code
   --method M         uv, pipx or venv (default: the first that is here and works)
+  --user             install below ~/.local (default, unless you are root)
+  --system           install into /opt/gpudoctor and /usr/local/bin (default for root)
   --prefix DIR       put everything below DIR: DIR/bin/gpudoctor and DIR/lib/gpudoctor
-                     (default: ~/.local, as root /usr/local/bin and /opt/gpudoctor)
   --python PATH      the Python to use, 3.10 or newer (default: the newest found)
-  --offline          use no network, install from the wheelhouse beside this script
-  --wheelhouse DIR   the same from DIR; its SHA256SUMS must list every file
-  --bundle DIR       install nothing; put this script and a wheelhouse into the new folder DIR,
-                     for machines without network that have the same Python version and CPU
+  --offline          use no network, install from the bundle in which this script lies
+  --bundle FILE      the same from an archive (or its unpacked folder); its SHA256SUMS must be right
+  --wheelhouse DIR   the same from a folder of wheels with a SHA256SUMS that lists every one
   --dry-run          print what would be done, do nothing
   --uninstall        remove what this script installed (with the same --prefix)
   --version          print the version this script installs
@@ -154,6 +164,56 @@ cleanup() {
 
 # --- where from, where to ---------------------------------------------------------------------
 
+# Unpacks the bundle. Python does it, as tar programs differ in what they let an archive write where.
+open_bundle() {
+    case $bundle in /*) ;; *) bundle=$(pwd)/$bundle ;; esac
+    if [ -d "$bundle" ]; then
+        wheelhouse=$bundle/wheelhouse
+        return
+    fi
+    [ -f "$bundle" ] || die "no such file: $bundle"
+    given=$python
+    find_python
+    [ -n "$python" ] || no_python
+    work=$(mktemp -d) || die "cannot make a temporary folder"
+    problem=$("$python" -I - "$bundle" "$work/bundle" 2>&1 <<'PYTHON'
+import os, shutil, sys, tarfile, zlib
+archive, folder = sys.argv[1:]
+top, files, size = None, 0, 0
+try:
+    os.mkdir(folder)
+    with tarfile.open(archive, "r:*") as packed:
+        for entry in packed:
+            first, *parts = entry.name.split("/")
+            top = top or first
+            if first != top or first in ("", ".", "..") or not set(parts).isdisjoint(("", ".", "..")):
+                sys.exit("names a file outside of its own folder: %r" % entry.name[:80])
+            if not (entry.isreg() or entry.isdir()):
+                sys.exit("holds %r, which is neither a file nor a folder" % entry.name[:80])
+            files, size = files + 1, size + entry.size
+            if files > 20000 or size > 2 << 30:
+                sys.exit("is larger than any bundle")
+            path = os.path.join(folder, *parts)
+            os.makedirs(path if entry.isdir() else os.path.dirname(path), exist_ok=True)
+            if entry.isreg():
+                with open(path, "xb") as file:
+                    shutil.copyfileobj(packed.extractfile(entry), file)
+                os.chmod(path, 0o644)
+        # The compressed stream's own checksum stands behind the last file.
+        while packed.fileobj.read(1 << 20):
+            size += 1 << 20
+            if size > 2 << 30:
+                sys.exit("is larger than any bundle")
+except (tarfile.TarError, EOFError, zlib.error, ValueError) as error:
+    sys.exit("is damaged or cut short: " + str(error).partition("\n")[0])
+except OSError as error:
+    sys.exit("cannot be unpacked: " + error.strerror if error.strerror else "is damaged or cut short: %s" % error)
+PYTHON
+    ) || die "$bundle $problem"
+    wheelhouse=$work/bundle/wheelhouse python=$given
+    [ -d "$wheelhouse" ] || die "$bundle is no bundle of gpudoctor (it holds no wheelhouse)"
+}
+
 find_source() {
     here='' source='' version=''
     # Piped into a shell, $0 is that shell's name and nothing lies beside it.
@@ -167,8 +227,8 @@ find_source() {
         case $wheelhouse in /*) ;; *) wheelhouse=$(pwd)/$wheelhouse ;; esac
         [ -d "$wheelhouse" ] || die "no such folder: $wheelhouse"
         for wheel in "$wheelhouse"/gpudoctor-*.whl; do
-            [ -f "$wheel" ] || die "$wheelhouse holds no gpudoctor wheel"
-            [ -z "$version" ] || die "$wheelhouse holds more than one gpudoctor wheel"
+            [ -f "$wheel" ] || die "${bundle:-$wheelhouse} holds no gpudoctor wheel"
+            [ -z "$version" ] || die "${bundle:-$wheelhouse} holds more than one gpudoctor wheel"
             version=${wheel##*/gpudoctor-}
             version=${version%%-*}
         done
@@ -180,7 +240,12 @@ find_source() {
 
 find_places() {
     root=''
-    [ "$(id -u)" -ne 0 ] || root=1
+    if [ "$(id -u)" -eq 0 ]; then
+        [ "$scope" = user ] || root=1
+    elif [ "$scope" = system ]; then
+        [ -n "$dry_run" ] || die "--system writes to /opt and /usr/local: run it as root, or use --user or --prefix DIR"
+        root=1
+    fi
     case $prefix in '' | /*) ;; *) prefix=$(pwd)/$prefix ;; esac
     if [ -n "$prefix" ]; then
         home=$prefix/lib/gpudoctor bin=$prefix/bin
@@ -220,14 +285,15 @@ find_python() {
     if [ -n "$offline" ]; then
         # Wheels with compiled parts fit one Python version only.
         wanted=$(for wheel in "$wheelhouse"/*-cp3[0-9]*-cp3[0-9]*-*.whl; do printf '%s\n' "$wheel"; done |
-            sed -n 's/.*-cp3\([0-9]*\)-cp3\1[a-z]*-.*/3.\1/p' | sort -u)
+            sed -n 's/.*-cp3\([0-9]*\)-cp3\1[a-z]*-.*/3.\1/p' | sort -u | tr '\n' ' ')
+        wanted=${wanted% }
     fi
     if [ -n "$python" ]; then
         given=$python
         answer=$(interpreter "$given") || die "$given is not a Python 3.10 or newer"
         take_python "$answer"
         fits_wheels "$python_version" ||
-            die "the wheelhouse is made for Python" "$wanted," "$given is $python_version"
+            die "the wheelhouse is made for Python $wanted, $given is $python_version"
         return
     fi
     other='' unfit=''
@@ -240,7 +306,7 @@ find_python() {
             answer=$(interpreter "$folder/$name") || continue
             rest=${answer#* }
             if ! fits_wheels "${rest%% *}"; then
-                unfit="$unfit ${rest%% *}"
+                case $unfit in *" ${rest%% *}"*) ;; *) unfit="$unfit ${rest%% *}" ;; esac
                 continue
             fi
             case $answer in
@@ -264,7 +330,7 @@ find_python() {
         return
     fi
     if [ -n "$unfit" ]; then
-        die "the wheelhouse is made for Python" "$wanted," "which is not here (found:$unfit)"
+        die "the wheelhouse is made for Python $wanted, which is not here (found:$unfit)"
     fi
 }
 
@@ -319,7 +385,7 @@ install() {
         die "nothing to install: neither a checkout nor a wheelhouse lies beside this script"
     fi
     if [ -n "$offline" ] && [ -z "$wheelhouse" ]; then
-        die "--offline needs a wheelhouse (make one on a machine with network: ./install.sh --bundle DIR)"
+        die "--offline needs a bundle (made on a machine with network by: gpudoctor bundle -o FILE)"
     fi
     if [ -n "$offline" ] && [ "$method" = pipx ]; then
         die "pipx reaches for the network: with a wheelhouse use --method venv or uv"
@@ -340,7 +406,10 @@ install() {
     if [ -z "$python" ] && ! { [ -z "$offline" ] && usable uv; }; then
         no_python
     fi
-    [ -z "$offline" ] || verify_wheelhouse
+    if [ -n "$offline" ]; then
+        verify_wheelhouse
+        verify_machine
+    fi
     guard_command
     if [ -n "$before" ] && [ "$candidates" != "$before" ]; then
         uninstall
@@ -390,27 +459,83 @@ ours() {
     return 1
 }
 
+# Sets pinned to the bundle's own list of versions, once that is verified, too.
 verify_wheelhouse() {
-    [ -f "$wheelhouse/SHA256SUMS" ] || die "$wheelhouse/SHA256SUMS is missing: not installing unchecked files"
-    problem=$("${python:-python3}" -I - "$wheelhouse" 2>&1 <<'PYTHON'
-import hashlib, os, sys
-folder = sys.argv[1]
+    pinned='' checked=$wheelhouse
+    if [ ! -f "$checked/SHA256SUMS" ]; then
+        # A bundle has one list for all that it holds.
+        checked=$(dirname -- "$wheelhouse")
+        pinned=$checked/requirements/py3${python_version#3.}.txt
+    fi
+    [ -f "$checked/SHA256SUMS" ] || die "${bundle:-$checked}: SHA256SUMS is missing: not installing unchecked files"
+    problem=$("${python:-python3}" -I - "$checked" "$wheelhouse" 2>&1 <<'PYTHON'
+import hashlib, os, re, sys
+folder, wheelhouse = sys.argv[1:]
+def ends(text):
+    sys.exit(text.encode("ascii", "backslashreplace").decode())
 sums = {}
-for line in open(os.path.join(folder, "SHA256SUMS"), encoding="utf-8"):
-    digest, _, name = line.rstrip("\n").partition(" ")
-    if line.strip():
-        sums[name[1:]] = digest.lower()
-names = {name for name in os.listdir(folder) if name != "SHA256SUMS"}
-for name in sorted(names | set(sums)):
-    if name not in sums:
-        sys.exit(name + " has no checksum in SHA256SUMS")
-    if name not in names:
-        sys.exit(name + " is listed in SHA256SUMS but not there")
-    with open(os.path.join(folder, name), "rb") as file:
-        if hashlib.sha256(file.read()).hexdigest() != sums[name]:
-            sys.exit(name + " does not match its checksum")
+with open(os.path.join(folder, "SHA256SUMS"), encoding="utf-8", errors="replace") as lines:
+    for line in lines:
+        found = re.fullmatch("([0-9A-Fa-f]{64}) [ *](.+)", line.rstrip("\r\n"))
+        if not found:
+            ends("SHA256SUMS has a line that is no checksum: %r" % line[:80])
+        if not {"", ".", ".."}.isdisjoint(found[2].split("/")):
+            ends("SHA256SUMS names a file outside of its folder: %r" % found[2][:80])
+        sums[found[2]] = found[1].lower()
+below = os.path.relpath(wheelhouse, folder)
+for name in sorted(os.listdir(wheelhouse)):
+    name = name if below == "." else below + "/" + name
+    if name != "SHA256SUMS" and name not in sums:
+        ends(name + " has no checksum in SHA256SUMS")
+for name in sorted(sums):
+    path, digest = os.path.join(folder, name), hashlib.sha256()
+    if not os.path.isfile(path):
+        ends(name + " is listed in SHA256SUMS but not there")
+    with open(path, "rb") as file:
+        for chunk in iter(lambda: file.read(1 << 20), b""):
+            digest.update(chunk)
+    if digest.hexdigest() != sums[name]:
+        ends(name + " does not match its checksum")
+if folder != wheelhouse and "install.sh" not in sums:
+    ends("SHA256SUMS is not that of a bundle")
 PYTHON
-    ) || die "$wheelhouse: $problem"
+    ) || die "${bundle:-$checked}: $problem"
+    [ -f "$pinned" ] || pinned=''
+}
+
+# pip says only that it finds no version; this says for which machine the wheels are.
+verify_machine() {
+    problem=$("${python:-python3}" -I - "$wheelhouse" 2>&1 <<'PYTHON'
+import os, platform, re, sys
+legacy = {"manylinux1": "2_5", "manylinux2010": "2_12", "manylinux2014": "2_17"}
+try:
+    library = os.confstr("CS_GNU_LIBC_VERSION") or ""
+except (AttributeError, OSError, ValueError):
+    library = ""
+kind, _, version = library.partition(" ")
+glibc = tuple(map(int, re.findall("[0-9]+", version)[:2])) if kind == "glibc" else None
+here = "%s with %s" % (platform.machine(), library or "a C library that is not glibc")
+def fits(tag):
+    if tag in ("any", "linux_" + platform.machine()):
+        return True
+    for name, numbers in legacy.items():
+        tag = tag.replace(name + "_", "manylinux_%s_" % numbers)
+    found = re.fullmatch("(many|musl)linux_([0-9]+)_([0-9]+)_(.+)", tag)
+    if not found or found[4] != platform.machine():
+        return False
+    if found[1] == "musl":
+        return glibc is None
+    return glibc is not None and glibc >= (int(found[2]), int(found[3]))
+tags = {}
+for name in os.listdir(sys.argv[1]):
+    if name.endswith(".whl"):
+        tags.setdefault(name.split("-")[0], []).extend(name[:-4].split("-")[-1].split("."))
+for project in sorted(tags):
+    if not any(map(fits, tags[project])):
+        text = "for another machine: %s is there for %s, here is %s" % (project, ", ".join(sorted(set(tags[project]))), here)
+        sys.exit(text.encode("ascii", "backslashreplace").decode())
+PYTHON
+    ) || die "${bundle:-$wheelhouse} is $problem"
 }
 
 # The build happens in a copy: setuptools leaves folders behind, and would pick up modules deleted since.
@@ -453,9 +578,12 @@ with_venv() {
     fi
     make_venv || return 1
     if [ -n "$offline" ]; then
-        # The caller's pip settings may name more places to install from.
-        run_quietly env PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS='' PIP_EXTRA_INDEX_URL='' \
-            "$env_folder/bin/python" -I "$pip_entry" install --no-index --find-links "$wheelhouse" "$what" || return 1
+        set -- "$what"
+        [ -z "$pinned" ] || set -- --require-hashes --requirement "$pinned"
+        # The caller's pip settings may name more places to install from, or forbid wheels.
+        run_quietly env PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS='' PIP_EXTRA_INDEX_URL='' PIP_CONSTRAINT='' \
+            PIP_NO_BINARY='' PIP_REQUIREMENT='' \
+            "$env_folder/bin/python" -I "$pip_entry" install --no-index --find-links "$wheelhouse" "$@" || return 1
     else
         run_quietly "$env_folder/bin/python" -I "$pip_entry" install "$what" || return 1
     fi
@@ -481,18 +609,13 @@ with_venv() {
 make_venv() {
     pip_entry=$env_folder/bin/pip
     wheel=''
+    # The bundle's pip needs no ensurepip, which Debian leaves out of its Python; any pip wheel runs uninstalled.
+    if pip_wheel "$wheelhouse"; then return; fi
     if "$python" -I -c 'import venv; from ensurepip import version' 2>/dev/null; then
         run_quietly "$python" -I -m venv "$env_folder"
         return
     fi
-    # Debian leaves ensurepip out of its Python; any pip wheel can run without being installed.
-    for wheel in "${wheelhouse:-/nonexistent}"/pip-*.whl /usr/share/python-wheels/pip-*.whl; do
-        if [ -f "$wheel" ] && "$python" -I -c 'import venv' 2>/dev/null; then
-            pip_entry=$wheel/pip
-            run_quietly "$python" -I -m venv --without-pip "$env_folder"
-            return
-        fi
-    done
+    if pip_wheel /usr/share/python-wheels; then return; fi
     if "$python" -I -c 'import virtualenv' 2>/dev/null; then
         run_quietly "$python" -I -m virtualenv "$env_folder"
         return
@@ -520,9 +643,25 @@ make_venv() {
     fi
     case $(family) in
         debian) way="run: apt install python3-venv" ;;
+        rhel)
+            way="run: dnf install python$python_version-pip-wheel"
+            [ "$(os_value ID)" != fedora ] || way="run: dnf install python-pip-wheel"
+            ;;
         *) way="install the package that brings Python's ensurepip module" ;;
     esac
     die "$python cannot make virtual environments (no ensurepip); $way"
+}
+
+# A virtual environment without pip, when the folder has a pip that can serve it.
+pip_wheel() {
+    for wheel in "${1:-/nonexistent}"/pip-*.whl; do
+        if [ -f "$wheel" ] && "$python" -I -c 'import venv' 2>/dev/null; then
+            pip_entry=$wheel/pip
+            run_quietly "$python" -I -m venv --without-pip "$env_folder"
+            return
+        fi
+    done
+    return 1
 }
 
 # Prints the path of a pip wheel from the package index, checked against the index's checksum.
@@ -670,42 +809,6 @@ uninstall() {
     done
     IFS=$old_ifs
     [ -n "$dry_run" ] || tell "Removed gpudoctor: $command"
-}
-
-# --- for machines without network -------------------------------------------------------------
-
-make_bundle() {
-    [ -n "$source" ] || die "--bundle needs a checkout beside this script"
-    case $bundle in /*) ;; *) bundle=$(pwd)/$bundle ;; esac
-    [ ! -e "$bundle" ] || die "$bundle exists already"
-    find_python
-    [ -n "$python" ] || no_python
-    if [ -n "$dry_run" ]; then
-        say "would build gpudoctor $version, fetch the wheels it needs for Python $python_version and put them into $bundle"
-        return
-    fi
-    work=$(mktemp -d) || die "cannot make a temporary folder"
-    copy_source "$work/gpudoctor"
-    fresh=$bundle
-    mkdir -p "$bundle/wheelhouse" || die "cannot make $bundle"
-    env_folder=$work/env
-    make_venv || die "cannot make a virtual environment"
-    # pip too: with it the other machine needs no ensurepip.
-    run_quietly "$env_folder/bin/python" -I "$pip_entry" wheel --wheel-dir "$bundle/wheelhouse" "$work/gpudoctor" pip ||
-        die "cannot fetch the wheels"
-    "$python" -I - "$bundle/wheelhouse" <<'PYTHON' || die "cannot write SHA256SUMS"
-import hashlib, os, sys
-folder = sys.argv[1]
-with open(os.path.join(folder, "SHA256SUMS.new"), "w", encoding="utf-8") as sums:
-    for name in sorted(os.listdir(folder)):
-        if name.endswith(".whl"):
-            with open(os.path.join(folder, name), "rb") as file:
-                sums.write(hashlib.sha256(file.read()).hexdigest() + "  " + name + "\n")
-os.replace(os.path.join(folder, "SHA256SUMS.new"), os.path.join(folder, "SHA256SUMS"))
-PYTHON
-    cp "$source/install.sh" "$source/LICENSE" "$bundle/" || die "cannot copy install.sh"
-    fresh=''
-    tell "Made $bundle for Python $python_version: copy it to the other machine and run ./install.sh --check there"
 }
 
 # --- the main job -----------------------------------------------------------------------------

@@ -2,93 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
+from rig_bundle import CHECKOUT, SCRIPT, make_bundle, sh, tree, write_sums
 
-CHECKOUT = Path(__file__).parents[2]
-SCRIPT = CHECKOUT / "install.sh"
 BASE_TOOLS = ("sh", "env", "id", "sed", "sort", "basename", "dirname", "head", "tr", "grep", "mktemp")
-
-PROGRAM = """
-import sys
-VERSION = {version!r}
-def main():
-    if {starts} and sys.argv[1:] == ["--version"]:
-        print("gpudoctor", VERSION)
-    elif {starts} and sys.argv[1] == "check":
-        print("judged by", VERSION)
-        sys.exit(int(sys.argv[2]))
-    else:
-        sys.exit("broken")
-"""
-
-
-def sh(
-    script: Path, *arguments: str | Path, path: str | None = None, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    settings = {**os.environ, **environment}
-    settings.pop("VIRTUAL_ENV", None)
-    settings["PATH"] = path if path is not None else os.environ["PATH"]
-    command = ["/bin/sh", str(script), *map(str, arguments)]
-    return subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, env=settings, check=False
-    )
-
-
-def tree(folder: Path) -> dict[str, bytes | None]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
-        for path in sorted(folder.rglob("*"))
-    }
-
-
-def make_wheel(folder: Path, version: str, *, starts: bool = True) -> Path:
-    """Make a wheel that stands for gpudoctor and needs nothing from an index."""
-    info = f"gpudoctor-{version}.dist-info"
-    files = {
-        "gpudoctor.py": PROGRAM.format(version=version, starts=starts),
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: gpudoctor\nVersion: {version}\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": "[console_scripts]\ngpudoctor = gpudoctor:main\n",
-    }
-    record = ""
-    for name, text in files.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-        record += f"{name},sha256={digest},{len(text.encode())}\n"
-    wheel = folder / f"gpudoctor-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
-        archive.writestr(f"{info}/RECORD", record + f"{info}/RECORD,,\n")
-    return wheel
-
-
-def write_sums(wheelhouse: Path) -> None:
-    (wheelhouse / "SHA256SUMS").write_text(
-        "".join(
-            f"{hashlib.sha256(wheel.read_bytes()).hexdigest()}  {wheel.name}\n"
-            for wheel in sorted(wheelhouse.glob("*.whl"))
-        )
-    )
-
-
-def make_bundle(folder: Path, version: str = "9.8.7", *, starts: bool = True) -> Path:
-    """Make the folder that a release without network is: this script and a wheelhouse."""
-    (folder / "wheelhouse").mkdir(parents=True)
-    make_wheel(folder / "wheelhouse", version, starts=starts)
-    write_sums(folder / "wheelhouse")
-    shutil.copy(SCRIPT, folder)
-    return folder / "install.sh"
-
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
@@ -171,6 +95,9 @@ def test_piped_script_does_not_take_the_current_folder_for_a_release(bundle: Pat
         (["--python", "/nonexistent/python"], "/nonexistent/python is not a Python 3.10 or newer"),
         (["--wheelhouse", "/nonexistent"], "no such folder: /nonexistent"),
         (["--method", "pipx"], "pipx reaches for the network"),
+        (["--user"], "--prefix and --user name two places"),
+        (["--bundle", "/nonexistent"], "no such file: /nonexistent"),
+        (["--bundle", "b", "--wheelhouse", "w"], "--wheelhouse and --bundle name two sources"),
         (["--", "--for", "ollama"], "add --check"),
     ],
 )
@@ -444,39 +371,5 @@ def test_bare_python_without_pip_and_ensurepip(tmp_path: Path) -> None:
     hide = "".join(f"mount --bind {tmp_path}/empty {folder} && " for folder in folders if Path(folder).is_dir())
     inside = f"{hide} sh {clone}/install.sh --prefix {tmp_path}/p --python {base} --check -- --json"
     done = subprocess.run(["unshare", "-m", "sh", "-c", inside], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["schema"] == "gpudoctor.report/1"
-
-
-# --- without network
-
-
-@pytest.fixture(scope="module")
-def real_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("real")
-    clone = copy_checkout(folder / "clone")
-    done = sh(clone / "install.sh", "--bundle", folder / "to carry", "--python", sys.executable)
-    assert done.returncode == 0, done.stderr
-    shutil.rmtree(clone)
-    return folder / "to carry"
-
-
-@pytest.mark.tier("install")
-@pytest.mark.tier("root")
-@pytest.mark.parametrize("ensurepip", [True, False])
-def test_real_bundle_without_network(real_bundle: Path, tmp_path: Path, ensurepip: bool) -> None:
-    """Install what --bundle made where there is no network; once as on Debian without python3-venv."""
-    prefix = tmp_path / "p"
-    hide = ""
-    if not ensurepip:
-        (tmp_path / "empty").mkdir()
-        where = "import ensurepip, os; print(os.path.dirname(ensurepip.__file__))"
-        folder = subprocess.run([sys.executable, "-c", where], capture_output=True, text=True, check=True)
-        hide = f"mount --bind {tmp_path}/empty {folder.stdout.strip()} && "
-    options = f"--prefix {prefix} --python {sys.executable}"
-    inside = f"{hide} sh '{real_bundle}/install.sh' {options} --check -- --json"
-    done = subprocess.run(
-        ["unshare", "-mn", "sh", "-c", inside], capture_output=True, text=True, timeout=600, check=False
-    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["schema"] == "gpudoctor.report/1"
