@@ -24,7 +24,8 @@ def wanted() -> set[str]:
     files = set()
     for folder, prefix in (("gpudoctor", ""), ("checks", "gpudoctor/")):
         for path in (CHECKOUT / folder).rglob("*"):
-            if path.is_file() and "__pycache__" not in path.parts:
+            # A catalogue is installed compiled.
+            if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".po":
                 files.add(prefix + str(path.relative_to(CHECKOUT)))
     return files
 
