@@ -67,7 +67,9 @@ def _index(members: Mapping[str, Content], fetch: Fetch, index: Any, problems: l
     if not isinstance(manifests, list) or depth > _DEPTH:
         problems.append("index.json cannot be read")
         return 0
-    present, absent, lost = 0, 0, []
+    present, absent = 0, 0
+    lost: list[str] = []
+    bare: list[Mapping[str, Any]] = []
     for each in manifests[:4096]:
         name = _place(each)
         if name is None:
@@ -79,7 +81,7 @@ def _index(members: Mapping[str, Content], fetch: Fetch, index: Any, problems: l
             continue
         found = _object(fetch(name))
         if depth and isinstance(found, dict) and _without_layers(found, members):
-            lost.append(name)
+            bare.append(found)
             continue
         present += not _attestation(each)
         if isinstance(found, dict) and "manifests" in found:
@@ -88,10 +90,12 @@ def _index(members: Mapping[str, Content], fetch: Fetch, index: Any, problems: l
             _manifest(found, members, problems)
         else:
             problems.append(f"{name} cannot be read")
-    if depth == 0 or not present:
-        problems += [f"{name} is missing" for name in lost]
-        return absent
-    return absent + len(lost)
+    if depth and present:
+        return absent + len(lost) + len(bare)
+    for each in bare:
+        _manifest(each, members, problems)
+    problems += [] if bare else [f"{name} is missing" for name in lost]
+    return absent
 
 
 def _attestation(descriptor: Any) -> bool:
