@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from gpudoctor.judging.endpoints import Candidate
 
 #: What is read of this machine beside the engines' own words.
-_SECTIONS = frozenset({"host", "processes", "containers", "docker", "gpus", "memory", "storage", "driver", "pci"})
+_SECTIONS = frozenset({"host", "processes", "containers", "docker", "gpus", "memory", "storage", "driver", "pci",
+                       "proxy"})
 #: Where the engine runs elsewhere, this machine's own facts say nothing of it.
 _ELSEWHERE = frozenset({"host"})
 _MOST_CONCURRENCY = 256
@@ -39,6 +40,9 @@ def serving(
     ] = None,
     max_seconds: Annotated[float, typer.Option(min=1, max=600, help="With --live: for each step.")] = 30.0,
     max_tokens: Annotated[int, typer.Option(min=2, max=4096, help="With --live: for each request.")] = 64,
+    proxy: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="The nginx configuration before it; else this machine's.")
+    ] = None,
     users: Annotated[int | None, typer.Option(min=1, max=10000, help="How many ask at the same time.")] = None,
     measure_load: Annotated[
         bool, typer.Option("--measure-load", help="Read some of the model's file from its disk, past the cache.")
@@ -101,7 +105,8 @@ def serving(
     policy = load_configuration(config or [], no_config)
     when = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     if snapshot is not None:
-        for flag, given in (("--live", live), ("--measure-load", measure_load), ("an address", named)):
+        for flag, given in (("--live", live), ("--measure-load", measure_load), ("an address", named),
+                            ("--proxy", bool(proxy))):  # fmt: skip
             if given:
                 raise Failure(f"{flag} is for this machine, --snapshot for another's record", "command line")
         facts = _recorded(snapshot)
@@ -110,7 +115,11 @@ def serving(
         if live:
             asked["live"] = {"concurrency": ladder, "seconds": max_seconds, "tokens": max_tokens}
         read = {"bytes": int(read_gib * 2**30), "seconds": read_seconds} if measure_load else None
-        facts = _looked(where, container, asked, read, quiet=quiet > 0 or json)
+        for path in proxy or ():
+            if not path.is_file():
+                raise Failure("no such file", f"--proxy {path}", "name an nginx configuration")
+        nginx = [str(path.absolute()) for path in proxy or ()]
+        facts = _looked(where, container, asked, read, nginx, quiet=quiet > 0 or json)
     judgement = _judged(facts, Target(users=users, sender=sender), policy, skip or [], fail_on)
     host = facts.host.hostname if isinstance(facts.host, Host) and isinstance(facts.host.hostname, str) else "unknown"
     report = make_report(judgement, started=when, duration_s=time.perf_counter() - started, host=host)
@@ -182,21 +191,21 @@ def _save(facts: "Snapshot", path: Path) -> None:
 
 
 def _looked(
-    where: str, container: str | None, asked: dict[str, Any], read: dict[str, Any] | None, quiet: bool
+    where: str, container: str | None, asked: dict[str, Any], read: dict[str, Any] | None, nginx: list[str], quiet: bool
 ) -> "Snapshot":
     """Look at the machine, then ask what may be an engine."""
     from gpudoctor.cli.progress import progress_line
     from gpudoctor.probes.take import serving_sections, take_snapshot
 
     with progress_line(sys.stderr, enabled=not quiet) as progress:
-        facts = take_snapshot(timeout=30.0, sections=_SECTIONS, progress=progress)
+        facts = take_snapshot(timeout=30.0, sections=_SECTIONS, options={"nginx": nginx}, progress=progress)
         chosen = _candidates(where, container, facts)
         if read is not None:
             asked["read"] = {**read, "paths": _stores(facts)}
         sections = serving_sections([msgspec.to_builtins(each) for each in chosen], asked, progress)
     if not any(each.local for each in chosen) and chosen:
         # Somebody else's machine: nothing of this one explains it.
-        own = {name: getattr(facts, name) for name in _ELSEWHERE}
+        own = {name: getattr(facts, name) for name in (*_ELSEWHERE, *(["proxy"] if nginx else []))}
         facts = msgspec.structs.replace(_empty(), recorded=facts.recorded, probes=facts.probes, **own)
     return msgspec.structs.replace(facts, **sections)
 
@@ -240,10 +249,10 @@ def _judged(facts: "Snapshot", target: "Target", policy: "Policy", skip: list[st
     from gpudoctor.checking.verdict import judge
     from gpudoctor.cli.judging import select_checks
 
-    catalogue, selection = select_checks(["serving"], skip, [])
+    catalogue, selection = select_checks(["serving", "proxy"], skip, [])
     # Not the gatekeepers of other sections: whether the driver is healthy is what check says.
     keepers = [each for each in catalogue.checks if each.gatekeeper_of == "serving"]
-    chosen = [each for each in selection.chosen if each.area == "serving" and each not in keepers]
+    chosen = [each for each in selection.chosen if each.area in ("serving", "proxy") and each not in keepers]
     results = run_checks((*keepers, *chosen), facts, target, policy)
     left_out = [each for each in selection.left_out if each not in keepers]
     results += [Result(id=each.id, finding=skipped("host", "left out with --skip")) for each in left_out]

@@ -26,6 +26,7 @@ from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.live import Live
 from gpudoctor.facts.network import FabricPorts, Processes
 from gpudoctor.facts.pci import Pci
+from gpudoctor.facts.proxy import Proxy
 from gpudoctor.facts.python_envs import PythonEnvs
 from gpudoctor.facts.serving import Serving
 from gpudoctor.facts.signatures import Signatures
@@ -43,6 +44,7 @@ _NO_COMPOSE = Unavailable("no Compose file was named", "not-asked")
 _NO_SERVING = Unavailable("engines at work are only asked by gpudoctor serving", "not-asked")
 _NO_FIREWALL = Unavailable("the packet filter is only read by gpudoctor serving", "not-asked")
 _NO_FILES = Unavailable("files are compared by gpudoctor verify", "not-asked")
+_NO_PROXY = Unavailable("no nginx configuration was read", "not-asked")
 _NO_LOG = Unavailable("logs are read by gpudoctor diagnose", "not-asked")
 
 
@@ -95,6 +97,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     live: Live | Unavailable = _NOT_TRIED
     serving: Serving | Unavailable = _NO_SERVING
     firewall: Firewall | Unavailable = _NO_FIREWALL
+    proxy: Proxy | Unavailable = _NO_PROXY
     files: Files | Unavailable = _NO_FILES
     signatures: Signatures | Unavailable = _NO_LOG
 

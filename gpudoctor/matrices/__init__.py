@@ -20,6 +20,7 @@ TABLES = {
     "containers": "Docker, Compose and the NVIDIA Container Toolkit",
     "images": "Container images",
     "service_kinds": "Services beside language models",
+    "nginx": "nginx's directives",
     "signatures": "Log lines whose meaning is known",
 }
 """Every table by file name, and what it is about."""

@@ -32,6 +32,7 @@ PROBES: tuple[ProbeSpec, ...] = (
     ),
     ProbeSpec(name="python envs", modules=("python_envs",), sections=("python_envs",), patience=5),
     ProbeSpec(name="engines", modules=("engine_binaries",), sections=("engines",), patience=5),
+    ProbeSpec(name="nginx", modules=("proxy",), sections=("proxy",), patience=5),
     ProbeSpec(name="cuda", modules=("cuda",), sections=("cuda",), patience=60, deep=True),
     ProbeSpec(name="live", modules=("live",), sections=("live",), patience=60, live=True),
 )

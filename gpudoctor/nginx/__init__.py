@@ -1,0 +1,1 @@
+"""nginx configurations: read with line numbers, judged as nginx would, and followed to where requests go."""
