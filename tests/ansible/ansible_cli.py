@@ -11,6 +11,8 @@ from typing import Any
 
 CACHE = Path(os.environ.get("GPUDOCTOR_TESTS_CACHE", Path.home() / ".cache" / "gpudoctor-tests"))
 PROGRAMS = CACHE / f"ansible-{sys.version_info[0]}.{sys.version_info[1]}" / "bin"
+#: The Python of the hosts.
+HOST_PYTHON = "/usr/bin/python3"
 #: A master connection would outlive a host that is unplugged beneath it.
 SSH = (
     "-o ControlMaster=no -o ConnectTimeout=3 -o ServerAliveInterval=3 -o ServerAliveCountMax=3 "
@@ -35,7 +37,7 @@ class Ansible:
             "ANSIBLE_PIPELINING": "1",
             "ANSIBLE_SSH_ARGS": SSH,
             "ANSIBLE_REMOTE_USER": "root",
-            "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
+            "ANSIBLE_PYTHON_INTERPRETER": HOST_PYTHON,
             "LC_ALL": "C.UTF-8",
         }
 

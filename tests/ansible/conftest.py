@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_cli import PROGRAMS, Ansible
+from ansible_cli import HOST_PYTHON, PROGRAMS, Ansible
 from rack import Rack
 
 
@@ -49,10 +50,23 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
 
 
 @pytest.fixture(scope="module")
-def bundle(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What ``install.sh --bundle`` makes for hosts without network."""
-    place = tmp_path_factory.mktemp("bundle") / "gpudoctor"
-    command = ["sh", str(checkout / "install.sh"), "--bundle", str(place), "--python", "/usr/bin/python3"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``gpudoctor bundle`` makes for hosts without network."""
+    path = tmp_path_factory.mktemp("bundle") / "gpudoctor.tar.gz"
+    asked = [HOST_PYTHON, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    version = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("gpudoctor")), "bundle", "-o", str(path), "--python", version],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return place
+    return path
+
+
+@pytest.fixture(scope="module")
+def wheels(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of wheels, those of the bundle."""
+    place = tmp_path_factory.mktemp("wheels")
+    subprocess.run(["tar", "-xzf", str(bundle), "-C", str(place)], check=True)
+    (found,) = place.glob("*/wheelhouse")
+    return found

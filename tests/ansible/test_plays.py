@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ansible_cli import Ansible, Play
+from ansible_cli import HOST_PYTHON, Ansible, Play
 from rack import Rack
 from standin import machine
 
@@ -63,14 +63,15 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(rack: Rack, ansible: Ansible, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Site:
+def site(
+    rack: Rack, ansible: Ansible, bundle: Path, wheels: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Site:
     """Each host gets gpudoctor from another place."""
-    wheels = bundle / "wheelhouse"
     index = index_of(wheels, tmp_path_factory.mktemp("index"))
     return Site(rack, ansible, rack.inventory(
         gpu01=f"preflight_source=bundle preflight_bundle={bundle}",
-        gpu02=f"preflight_source=wheels preflight_wheels={wheels} preflight_interpreter=/usr/bin/python3",
-        gpu03=f"preflight_source=index preflight_index_url={index} preflight_interpreter=/usr/bin/python3",
+        gpu02=f"preflight_source=wheels preflight_wheels={wheels} preflight_interpreter={HOST_PYTHON}",
+        gpu03=f"preflight_source=index preflight_index_url={index} preflight_interpreter={HOST_PYTHON}",
         gpu04=f"preflight_source=none preflight_executable={GPUDOCTOR}",
     ))  # fmt: skip
 
