@@ -6,7 +6,7 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gpudoctor.reports.language import tell
+from gpudoctor.reports.language import spoken, tell
 
 if TYPE_CHECKING:
     from gpudoctor.checking.finding import Finding, Step, Value
@@ -120,12 +120,22 @@ def _vformat(filler: _Filler, template: str, params: "Mapping[str, Value]") -> s
 
 def message(finding: "Finding") -> str:
     """Return a finding's sentence."""
-    return fill(tell(finding.message), finding.params)
+    return _told(finding.message, finding.params)
 
 
 def step_text(step: "Step", finding: "Finding") -> str:
     """Return a step's sentence."""
-    return fill(tell(step.text), {**finding.params, **step.params})
+    return _told(step.text, {**finding.params, **step.params})
+
+
+def _told(template: str, params: "Mapping[str, Value]") -> str:
+    """Return a template with its values in the language in use."""
+    filled = fill(tell(template), params)
+    if spoken() != "ko":
+        return filled
+    from gpudoctor.reports.korean import settle
+
+    return settle(filled)
 
 
 def step_command(step: "Step", finding: "Finding") -> str | None:
