@@ -8,6 +8,7 @@ import csv
 import hashlib
 import io
 import shutil
+import sys
 import zipfile
 from email.parser import HeaderParser
 from importlib.metadata import distributions
@@ -16,10 +17,14 @@ from pathlib import Path
 import gpudoctor
 from gpudoctor.bundle import BundleError
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 #: What an installer adds to a wheel's folder of metadata.
 _INSTALLERS_OWN = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json"}
 _MOST_FILES = 20_000
-_NOT_BUILT_FROM = ("__pycache__", ".*", "build", "dist", "*.egg-info", "fixtures", "tests", "benchmarks")
 _REINSTALL = "install gpudoctor again, then make the bundle"
 
 
@@ -30,8 +35,23 @@ def checkout() -> Path | None:
 
 
 def copy_checkout(top: Path, folder: Path) -> None:
-    """Copy what a build needs: it happens in a copy, as setuptools leaves folders behind."""
-    shutil.copytree(top, folder, ignore=shutil.ignore_patterns(*_NOT_BUILT_FROM))
+    """Copy what the build needs, and nothing that happens to lie beside it: setuptools leaves folders behind.
+
+    Raises:
+        BundleError: The checkout is not whole.
+    """
+    with (top / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)
+    setuptools = project["tool"]["setuptools"]
+    places = (setuptools["package-dir"].get(name, name) for name in setuptools["packages"])
+    folder.mkdir()
+    try:
+        for name in sorted({place.partition(".")[0].partition("/")[0] for place in places}):
+            shutil.copytree(top / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("pyproject.toml", project["project"]["readme"], *project["project"]["license-files"]):
+            shutil.copy(top / name, folder / name)
+    except shutil.Error as error:
+        raise BundleError(f"{top} cannot be copied: {str(error.args[0][0])[:300]}") from None
 
 
 def repack(folder: Path) -> Path:
