@@ -34,7 +34,8 @@ def test_every_package_is_listed() -> None:
     with (CHECKOUT / "pyproject.toml").open("rb") as file:
         listed = set(tomllib.load(file)["tool"]["setuptools"]["packages"])
     here = {str(Path(name).parent).replace("/", ".") for name in wanted() if name.endswith(".py")}
-    assert here == listed
+    # The files of integrations/ are data for others' programs.
+    assert here | {"gpudoctor.integrations"} == listed
 
 
 def built(pattern: str) -> Path:

@@ -31,7 +31,8 @@ def test_table_has_sources_rows_and_age(info: listing.TableInfo) -> None:
 def test_every_row_names_a_source(name: str) -> None:
     content = read_toml(name)
     keys = {source["key"] for source in content["sources"]}
-    lists = [value for key, value in content.items() if key != "sources" and isinstance(value, list)]
+    # A question rests on the signatures that it names, and they have their sources.
+    lists = [value for key, value in content.items() if key not in ("sources", "question") and isinstance(value, list)]
     rows = [row for value in lists for row in value if isinstance(row, dict)]
     assert rows
     for row in rows:
