@@ -1,5 +1,6 @@
 """Compose services as services to place: those that run an engine, a known kind, or ask for a GPU at all."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,7 +96,15 @@ def _flag(words: Sequence[str], flags: Sequence[str]) -> str | None:
 
 
 def merged(services: Sequence[Service], told: Sequence[Service]) -> tuple[Service, ...]:
-    """Return services with what a plan's file says of them by name; a name that is new is a new service."""
+    """Return services with what a plan's file says of them by name; a name that is new is a new service.
+
+    Raises:
+        Unusable: The file says two things of one name.
+    """
+    for name, count in Counter(service.name for service in told).items():
+        if count > 1:
+            second = [service.origin for service in told if service.name == name][1]
+            raise Unusable(f"there are two services called {name[:60]!r}", where=f"{second.file}:{second.line}")
     by_name = {service.name: service for service in told}
     found = []
     for service in services:

@@ -70,6 +70,8 @@ def to_write(placed: Placed) -> str:
             flag = "--mem-fraction-static" if placed.service.engine == "sglang" else "--gpu-memory-utilization"
             words.append(f"{flag} {settings.gpu_memory_utilization:g}")
         words.append(f"context {settings.context}")
+    elif choice.flavour.context is not None:
+        words.append(f"context {choice.flavour.context}")
     return ", ".join(words)
 
 
@@ -125,35 +127,52 @@ def _alone(plan: Plan) -> Iterator[Result]:
 
 def _nowhere(plan: Plan) -> Iterator[Result]:
     for placed in plan.services:
-        service = placed.service
-        if placed.choice is not None or placed.unknown or service.share is not None:
+        service, answer = placed.service, placed.unfit
+        if placed.choice is not None or placed.unknown:
             continue
-        steps = list(_advice(placed))
-        if plan.unpinned is not None:
-            known = [each.service.name for each in plan.services if not each.unknown]
-            choice = plan.unpinned.choices[known.index(service.name)]
-            if choice is not None:
-                steps.insert(0, step("Let services move: without the GPUs written for them, it goes on GPU {there}.",
-                                     there=choice.gpus))
-        if not steps:
-            steps = [step("Use a GPU with more memory, or one more GPU.")]
-        answer = placed.unfit
-        reasons = tuple(r for r in answer.reasons if r.status == "fail") if answer is not None else ()
-        if answer is not None and answer.prediction.verdict == "fits":
-            message = "fits alone, and nowhere beside the others"
-        elif reasons and answer is not None and answer.prediction.verdict == "cannot-run":
-            first = reasons[0]
-            yield _result(first.check, failed(service.subject, first.message, **first.params, fix=[  # type: ignore[arg-type]
-                step(text, command) for text, command in first.steps] or steps), service)
+        refused = next((r for r in answer.reasons if r.status == "fail"), None) if answer is not None else None
+        if answer is not None and refused is not None and answer.prediction.verdict == "cannot-run":
+            steps = tuple(Step(text, command) for text, command in refused.steps) or _larger()
+            yield _result(refused.check, Finding(status="fail", subject=service.subject, message=refused.message,
+                                                 params=dict(refused.params), fix=steps), service)
             continue
-        else:
-            message = "fits on no GPUs of this machine: {needed:bytes} on the fullest, {room:bytes} on the largest GPU"
-        wanted = service.memory_bytes or max((n.least or 0 for n in answer.prediction.gpus), default=0) if answer else (
-            service.memory_bytes or 0)
-        room = max((gpu.free_bytes for gpu in plan.hardware.gpus), default=0)
-        if answer is None and wanted <= room:
-            message = "fits nowhere beside the others: it needs {needed:bytes}"
-        yield _result("model.too-big", failed(service.subject, message, needed=wanted, room=room, fix=steps), service)
+        yield _result("model.too-big", _too_large(plan, placed), service)
+
+
+def _too_large(plan: Plan, placed: Placed) -> Finding:
+    service, answer = placed.service, placed.unfit
+    steps = [*_unpinned(plan, placed), *_advice(placed)] or list(_larger())
+    emptiest = max(left for _, left in _left(plan))
+    if answer is None or answer.prediction.verdict == "fits":
+        needs = () if answer is None else tuple(need.least or 0 for need in answer.prediction.gpus)
+        needed = service.memory_bytes or max(needs, default=0)
+        message = "fits nowhere beside the others: it needs {needed:bytes} of a GPU, the emptiest has {left:bytes} left"
+        if answer is not None and not list(_unpinned(plan, placed)):
+            steps = [step("Give the machine one more GPU with {needed:bytes} free, or let this service have a smaller "
+                          "model or a shorter context.")]
+        return failed(service.subject, message, needed=needed, left=emptiest, fix=steps)
+    prediction, model = answer.prediction, answer.question.model
+    if prediction.verdict == "partial":
+        return failed(
+            service.subject, "does not fit even alone: {weights:bytes} of weights, and the {count} GPUs it may use "
+            "have {room:bytes} together", weights=model.weights_bytes, count=len(answer.question.hardware.gpus),
+            room=sum(gpu.free_bytes for gpu in answer.question.hardware.gpus), fix=steps)
+    return failed(service.subject, "does not fit even alone: {needed:bytes} on its fullest GPU, of {room:bytes}",
+                  needed=max((need.least or 0 for need in prediction.gpus), default=0), fix=steps,
+                  room=max(gpu.free_bytes for gpu in answer.question.hardware.gpus))
+
+
+def _unpinned(plan: Plan, placed: Placed) -> Iterator[Step]:
+    if plan.unpinned is None:
+        return
+    known = [each.service.name for each in plan.services if not each.unknown]
+    choice = plan.unpinned.choices[known.index(placed.service.name)]
+    if choice is not None:
+        yield step("Let services move: without the GPUs written for them, it goes on GPU {there}.", there=choice.gpus)
+
+
+def _larger() -> tuple[Step, ...]:
+    return (step("Use a GPU with more memory, or one more GPU."),)
 
 
 def _advice(placed: Placed) -> Iterator[Step]:

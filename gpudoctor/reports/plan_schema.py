@@ -213,7 +213,7 @@ def _why(placed: Placed) -> tuple[str, ...]:
     if service.pinned:
         why.append(f"GPU {chosen} is written for it, and stays")
     elif written is not None and not placed.moved:
-        why.append(f"GPU {chosen} is where it is written: nothing has to change")
+        why.append(f"GPU {chosen} is where it is written")
     elif written is not None:
         why.append(f"moved from GPU {', '.join(map(str, written))}: it fits on {chosen}, and fewer moves do not do")
     elif len(choice.gpus) == 1:
