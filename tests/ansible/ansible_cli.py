@@ -13,9 +13,8 @@ CACHE = Path(os.environ.get("GPUDOCTOR_TESTS_CACHE", Path.home() / ".cache" / "g
 PROGRAMS = CACHE / f"ansible-{sys.version_info[0]}.{sys.version_info[1]}" / "bin"
 #: The Python of the hosts.
 HOST_PYTHON = "/usr/bin/python3"
-#: A master connection would outlive a host that is unplugged beneath it.
 SSH = (
-    "-o ControlMaster=no -o ConnectTimeout=3 -o ServerAliveInterval=3 -o ServerAliveCountMax=3 "
+    "-o ControlMaster=auto -o ControlPersist=60s -o ConnectTimeout=3 -o ServerAliveInterval=3 "
     "-o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
 )
 
@@ -50,7 +49,9 @@ class Ansible:
     def play(self, namespace: str, key: Path, inventory: Path, *arguments: str) -> Play:
         """Run a playbook from the controller's network, and say what it did."""
         done = self.run(
-            "ip", "netns", "exec", namespace, "ansible-playbook", "-i", str(inventory), *arguments,
+            # Connections that ssh keeps open end with the play.
+            "ip", "netns", "exec", namespace, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc",
+            "ansible-playbook", "-i", str(inventory), *arguments,
             ANSIBLE_PRIVATE_KEY_FILE=str(key),
         )  # fmt: skip
         return Play(done)
