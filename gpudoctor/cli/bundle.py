@@ -62,8 +62,13 @@ def _require_place(output: Path) -> None:
         raise Failure("it is a folder", str(output), "name a file, like gpudoctor.tar.gz")
     if not output.absolute().parent.is_dir():
         raise Failure("there is no such folder", str(output.parent))
-    if not os.access(output.absolute().parent, os.W_OK):
-        raise Failure("cannot write: Permission denied", str(output))
+    if output.exists() and not output.is_file():
+        return
+    try:
+        with tempfile.TemporaryFile(dir=output.absolute().parent):
+            pass
+    except OSError as error:
+        raise Failure(f"cannot write: {error.strerror or error}", str(output)) from None
 
 
 def _targets(pythons: list[str], platform: str | None) -> "list[Target]":

@@ -127,7 +127,8 @@ def _run(command: Sequence[str], deadline: float) -> str:
     environment = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
     environment.update(PIP_NO_INPUT="1", PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_NO_COLOR="1", PIP_PROGRESS_BAR="off",
                        PIP_USER="0", LC_ALL="C.UTF-8")  # fmt: skip
-    environment.setdefault("PIP_RETRIES", "1")
+    # Without any retry, pip does not say that an index did not answer.
+    environment["PIP_RETRIES"] = "1"
     with tempfile.TemporaryFile() as output:
         try:
             process = subprocess.Popen(
