@@ -30,13 +30,16 @@ CALLS: dict[str, tuple[int, ...]] = {
     # What checks call the one of these that the case asks for.
     **dict.fromkeys(("said", "say", "not_known", "told"), (1,)),
     "step": (0,), "Step": (0,), "saw": (0,), "tell": (0,), "wide": (0,), "tell_many": (0, 1), "Failure": (0, 2),
-    "tell_open": (1,),
+    "tell_open": (1,), "Reason": (2,), "Advice": (0,),
 }  # fmt: skip
 KEYWORDS: dict[str, frozenset[str]] = {
     "risk": frozenset(CALLS), "message": frozenset({"Finding"}), "help": frozenset({"Option", "Argument"}),
+    "text": frozenset({"Advice", "_replace"}), "steps": frozenset({"Reason"}),
 }  # fmt: skip
 
 Text = tuple[str, str]
+#: Name -> what a file assigns to it, in any function: a sentence is chosen first and said later.
+Constants = dict[str, list[ast.expr]]
 
 
 def texts(root: Path = ROOT) -> Iterator[Text]:
@@ -53,13 +56,11 @@ def texts(root: Path = ROOT) -> Iterator[Text]:
 
 
 def _in_code(tree: ast.Module, place: str) -> Iterator[str]:
-    constants = {
-        target.id: node.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+    constants: Constants = {}
+    for node in ast.walk(tree):
+        for target in node.targets if isinstance(node, ast.Assign) else ():
+            if isinstance(target, ast.Name):
+                constants.setdefault(target.id, []).append(node.value)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
@@ -86,17 +87,22 @@ def _of_commands(tree: ast.Module) -> Iterator[str]:
                 yield ast.literal_eval(value)[1]
 
 
-def _strings(node: ast.expr, constants: dict[str, ast.expr]) -> Iterator[str]:
+def _strings(node: ast.expr, constants: Constants) -> Iterator[str]:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, ast.IfExp):
         yield from _strings(node.body, constants)
         yield from _strings(node.orelse, constants)
     elif isinstance(node, ast.Name) and node.id in constants:
-        yield from _strings(constants[node.id], {})
+        for value in constants[node.id]:
+            yield from _strings(value, {})
     elif isinstance(node, ast.Dict):
         for value in node.values:
             yield from _strings(value, constants)
+    elif isinstance(node, ast.Tuple) and node.elts and all(isinstance(each, ast.Tuple) for each in node.elts):
+        # Steps: words, command.
+        for each in node.elts:
+            yield from _strings(each.elts[0], constants)  # type: ignore[attr-defined]
     elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
         yield from _strings(node.value, constants)
 

@@ -9,8 +9,8 @@ import msgspec
 
 from gpudoctor.cli.failure import Failure, say
 from gpudoctor.facts.snapshot import Snapshot, write_atomically
-from gpudoctor.reports.formats import FORMATS, renderer
-from gpudoctor.reports.language import speaking
+from gpudoctor.reports.formats import FOR_PEOPLE, FORMATS, renderer
+from gpudoctor.reports.language import speaking, spoken
 from gpudoctor.reports.report import Report, in_language
 
 if TYPE_CHECKING:
@@ -51,15 +51,9 @@ def write_outputs(
     outputs: Sequence[Output], report: Report, facts: Snapshot, *, judgement: "Judgement", color: str, verbose: int,
     quiet: int,
 ) -> None:
-    """Write every report; a file that cannot be written is a Failure, and standard output comes last.
-
-    What people read is in the language in use, what programs read is English.
-    """
+    """Write every report; a file that cannot be written is a Failure, and standard output comes last."""
 
     def render(name: str, to_file: bool) -> str:
-        if not FORMATS[name].for_people:
-            with speaking("en"):
-                return renderer(name)(report, facts)
         told = in_language(report, judgement)
         if name != "console":
             return renderer(name)(told, facts)
@@ -76,13 +70,16 @@ def write_outputs(
 def write_text(outputs: Sequence[Output], render: Callable[[str, bool], str], *, quiet: int) -> None:
     """Write what ``render(format, to_file)`` returns for every output, standard output last.
 
+    What people read is in the language in use, what programs read is English.
+
     Raises:
         Failure: A file cannot be written; it is as it was before.
     """
     for output in reversed(outputs):
         if output.path is None and quiet > 1 and output.format == "console":
             continue
-        text = render(output.format, output.path is not None)
+        with speaking(spoken() if output.format in FOR_PEOPLE else "en"):
+            text = render(output.format, output.path is not None)
         if output.path is None:
             say(text)
             continue

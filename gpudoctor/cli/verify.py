@@ -14,6 +14,7 @@ from gpudoctor.cli.failure import Failure
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gpudoctor.checking.verdict import Judgement
     from gpudoctor.cli.outputs import Output
     from gpudoctor.facts.files import CheckedFile, Files
     from gpudoctor.facts.snapshot import Snapshot
@@ -100,8 +101,10 @@ def verify(
     chosen = [each for each in selection.chosen if each.area == "files" or each.id in _CHECKS]
     results = run_checks(chosen, facts, Target(), policy)
     results += [Result(id=each.id, finding=skipped("host", "left out with --skip")) for each in selection.left_out]
-    results += catalogue.broken
-    required = [*_DECIDING, *(each.id for each in catalogue.broken)]
+    # Another area's check that does not load says nothing about files.
+    lost = [each for each in catalogue.broken if each.id.startswith("files.") or each.id in _CHECKS]
+    results += lost
+    required = [*_DECIDING, *(each.id for each in lost)]
     judgement = judge(results, policy=policy, gatekeepers={}, required=required, fail_on=fail_on)  # type: ignore[arg-type]
     exit_code = judgement.exit_code
     if stopped is not None:
@@ -112,7 +115,7 @@ def verify(
     written = _manifests(survey, files) if write_manifest and exit_code == 0 else []
     if list_bad is not None:
         _write_bad(list_bad, survey, files)
-    _write(outputs, report, facts, written, list_bad, color, verbose, quiet)
+    _write(outputs, report, judgement, facts, written, list_bad, color, verbose, quiet)
     return exit_code
 
 
@@ -228,20 +231,21 @@ def _write_bad(target: Path, survey: "Survey", files: "Files") -> None:
 
 
 def _write(
-    outputs: "Sequence[Output]", report: "Report", facts: "Snapshot", written: "Sequence[str]", list_bad: Path | None,
-    color: str, verbose: int, quiet: int,
+    outputs: "Sequence[Output]", report: "Report", judgement: "Judgement", facts: "Snapshot", written: "Sequence[str]",
+    list_bad: Path | None, color: str, verbose: int, quiet: int,
 ) -> None:
     from gpudoctor.cli.outputs import write_text
     from gpudoctor.reports.formats import renderer
+    from gpudoctor.reports.report import in_language
 
     def render(name: str, to_file: bool) -> str:
         if name != "console":
-            return renderer(name)(report, facts)
+            return renderer(name)(in_language(report, judgement), facts)
         from gpudoctor.reports.console import Look
         from gpudoctor.reports.verify_console import render as shown
 
         # -q spares the screen; who asks for a file wants the report.
         look = Look.of(sys.stdout, color="never" if to_file else color, verbose=verbose, quiet=0 if to_file else quiet)
-        return shown(report, facts, look, written, None if list_bad is None else str(list_bad))
+        return shown(in_language(report, judgement), facts, look, written, None if list_bad is None else str(list_bad))
 
     write_text(outputs, render, quiet=quiet)

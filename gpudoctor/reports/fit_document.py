@@ -131,17 +131,17 @@ def _launch(answer: Answer) -> dict[str, str] | None:
 
 def finding(reason: Reason) -> dict[str, Any]:
     """Put one reason into words, in the shape that findings have everywhere."""
-    from gpudoctor.reports.words import fill
+    from gpudoctor.reports.words import fill, told
 
     return {
         "id": reason.check,
         "status": reason.status,
         "subject": reason.subject,
-        "message": fill(reason.message, reason.params),
+        "message": told(reason.message, reason.params),
         "params": reason.params,
         "evidence": [{"what": what, "value": value, "source": source} for what, value, source in reason.evidence],
         "fix": [
-            {"text": fill(text, reason.params), "command": command and fill(command, reason.params), "risk": None}
+            {"text": told(text, reason.params), "command": command and fill(command, reason.params), "risk": None}
             for text, command in reason.steps
         ],
         "location": None,

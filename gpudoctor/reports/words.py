@@ -120,15 +120,15 @@ def _vformat(filler: _Filler, template: str, params: "Mapping[str, Value]") -> s
 
 def message(finding: "Finding") -> str:
     """Return a finding's sentence."""
-    return _told(finding.message, finding.params)
+    return told(finding.message, finding.params)
 
 
 def step_text(step: "Step", finding: "Finding") -> str:
     """Return a step's sentence."""
-    return _told(step.text, {**finding.params, **step.params})
+    return told(step.text, {**finding.params, **step.params})
 
 
-def _told(template: str, params: "Mapping[str, Value]") -> str:
+def told(template: str, params: "Mapping[str, Value]") -> str:
     """Return a template with its values in the language in use."""
     filled = fill(tell(template), params)
     if spoken() != "ko":
