@@ -6,6 +6,7 @@ from gpudoctor.evidence import (
     docker_files,
     docker_info,
     json_documents,
+    nginx_conf,
     nvidia_smi_csv,
     nvidia_smi_table,
     nvidia_smi_topology,
@@ -23,6 +24,7 @@ KINDS: tuple[Kind, ...] = (
     docker_info.KIND,
     *docker_files.KINDS,
     compose_text.KIND,
+    nginx_conf.KIND,
     console_report.KIND,
     *system_commands.KINDS,
 )

@@ -43,7 +43,8 @@ class EngineRoute(NamedTuple):
 
     def seen(self, name: str, setting: Setting) -> tuple[Evidence, ...]:
         """Return what was seen of it and of one setting."""
-        where = f"{setting.file}:{setting.line}" if setting.line is not None else "nginx's default"
+        default = "nginx's default" + (", unless a file that is not here sets it" if self.configuration.piece else "")
+        where = f"{setting.file}:{setting.line}" if setting.line is not None else default
         return (saw("leads to", self.route.target, f"{self.route.file}:{self.route.line}"),
                 saw(name, setting.value, where))
 
