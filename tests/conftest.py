@@ -129,7 +129,7 @@ def has_package_index() -> Reason:
 
 def has_ansible() -> Reason:
     """Ansible in an environment of its own in the tests' cache, and sshd for the hosts."""
-    if reason := has_namespaces() or has_compiler() or program("ip", "iproute2") or program("tc", "iproute2"):
+    if reason := has_namespaces() or has_compiler() or program("ip", "iproute2"):
         return reason
     if reason := program("ssh", "openssh-client") or program("sshd", "openssh-server"):
         return reason

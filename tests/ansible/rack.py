@@ -83,11 +83,6 @@ class Host:
     def plug(self) -> None:
         run("ip", "-n", self.controller, "link", "set", self.link, "up")
 
-    def late(self, milliseconds: int) -> None:
-        """Let every packet of this host be late."""
-        run("ip", "netns", "exec", self.namespace, "tc", "qdisc", "add", "dev", "eth0", "root", "netem", "delay",
-            f"{milliseconds}ms")  # fmt: skip
-
     @property
     def root(self) -> Path:
         """This host's file system, seen from outside."""
