@@ -92,7 +92,8 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 def legacy_image(path: Path, leave_out: str = "") -> Path:
     """What ``docker save`` of Docker 24 writes, with two layers of which the second is there twice, as a link."""
     layers = [_layer("one"), _layer("two")]
-    config = json.dumps({"rootfs": {"type": "layers", "diff_ids": [f"sha256:{sha256(x)}" for x in (*layers, layers[1])]}})
+    diff_ids = [f"sha256:{sha256(each)}" for each in (*layers, layers[1])]
+    config = json.dumps({"rootfs": {"type": "layers", "diff_ids": diff_ids}})
     names = ["1" * 64 + "/layer.tar", "2" * 64 + "/layer.tar", "3" * 64 + "/layer.tar"]
     manifest = [{"Config": f"{sha256(config.encode())}.json", "RepoTags": ["tiny:1"], "Layers": names}]
     with tarfile.open(path, "w") as tar:

@@ -103,8 +103,9 @@ def test_a_tar_header_that_claims_gigabytes_of_name_costs_nothing(verify: Verify
     assert "longer than any name" in verify(tmp_path / "x.tar").message()
 
 
-def wheel(folder: Path, name: str, version: str = "1.0", requires: tuple[str, ...] = (), tag: str = "py3-none-any") -> Path:
+def wheel(folder: Path, name: str, *, requires: tuple[str, ...] = (), tag: str = "py3-none-any") -> Path:
     """A wheel as build backends write it."""
+    version = "1.0"
     import base64
     import hashlib
 
@@ -117,9 +118,9 @@ def wheel(folder: Path, name: str, version: str = "1.0", requires: tuple[str, ..
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nTag: {tag}\n",
     }
     rows = []
-    for path, text in files.items():
+    for inner, text in files.items():
         digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-        rows.append(f"{path},sha256={digest},{len(text)}\n")
+        rows.append(f"{inner},sha256={digest},{len(text)}\n")
     path = folder / f"{name}-{version}-{tag}.whl"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for inner, text in files.items():
@@ -209,11 +210,8 @@ def test_a_folder_that_pip_downloaded(verify: Verify, tmp_path: Path) -> None:
     pip = (sys.executable, "-m", "pip", "download", "-q", "-d", str(wheels), "rich", "typing-extensions", "msgspec")
     subprocess.run(pip, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert verify(wheels).code == 0
-    offline = subprocess.run(
-        (sys.executable, "-m", "pip", "install", "-q", "--dry-run", "--ignore-installed", "--no-index", "--find-links", wheels,
-         "rich"),
-        check=False, stdin=subprocess.DEVNULL, capture_output=True,
-    )  # fmt: skip
+    install = (sys.executable, "-m", "pip", "install", "-q", "--dry-run", "--ignore-installed", "--no-index")
+    offline = subprocess.run((*install, "--find-links", wheels, "rich"), check=False, capture_output=True)
     assert offline.returncode == 0
     next(wheels.glob("pygments-*")).unlink()
     verdict = verify(wheels)

@@ -62,8 +62,8 @@ def test_a_pull_that_was_never_finished(verify: Verify, tmp_path: Path, store: d
     assert (verdict.code, verdict.of("warn")) == (0, [(BROKEN, f"blobs/sha256-{'c' * 64}-partial")])
 
 
-def test_what_a_manifest_of_the_cloud_names_is_no_model_file(verify: Verify, tmp_path: Path, store: dict[str, Path]) -> None:
-    """A manifest need not name weights."""
+def test_a_manifest_need_not_name_weights(verify: Verify, tmp_path: Path, store: dict[str, Path]) -> None:
+    """Models of several tensors' blobs, or of the cloud."""
     manifest = store["manifest"].read_text(encoding="utf-8").replace("ollama.image.model", "ollama.image.tensor")
     store["manifest"].write_text(manifest, encoding="utf-8")
     assert verify(tmp_path).code == 0
