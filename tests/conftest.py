@@ -162,6 +162,7 @@ TIERS: dict[str, Callable[[], Reason]] = {
     "install": has_package_index,
     "docker": has_docker,
     "systemd": has_systemd,
+    "promtool": lambda: program("promtool", "prometheus"),
     "slurm": has_slurm,
     "compose": has_compose,
     "ansible": has_ansible,
