@@ -29,7 +29,7 @@ PYTHON = "rig/python:1"
 """As glibc, with this interpreter as ``python3``."""
 
 PROGRAMS = ("sh", "cat", "ls", "dd", "sleep", "stat", "id", "env")
-MODULES = "import ctypes, encodings.idna, json, os, re, struct, sys, time, traceback"
+MODULES = "import ctypes, encodings.idna, json, os, re, signal, struct, sys, time, traceback"
 
 
 def libraries(program: Path) -> list[Path]:
