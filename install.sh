@@ -387,9 +387,6 @@ install() {
     if [ -n "$offline" ] && [ -z "$wheelhouse" ]; then
         die "--offline needs a bundle (made on a machine with network by: gpudoctor bundle -o FILE)"
     fi
-    if [ -n "$offline" ] && [ "$method" = pipx ]; then
-        die "pipx reaches for the network: with a wheelhouse use --method venv or uv"
-    fi
     find_python
     before=$(recorded method)
     candidates=$method
@@ -730,7 +727,13 @@ with_pipx() {
     [ -n "$python" ] || no_python
     pipx_places || return 1
     command=$(pipx environment --value PIPX_BIN_DIR 2>/dev/null)/gpudoctor
-    run_quietly pipx install --force --python "$python" "$what"
+    set -- --force --python "$python"
+    if [ -n "$offline" ]; then
+        # It installs with uv where that is there.
+        set -- "$@" --pip-args "--no-index --find-links$(quoted "$wheelhouse")"
+        export PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS='' PIP_EXTRA_INDEX_URL='' UV_OFFLINE=1 UV_NO_CONFIG=1
+    fi
+    run_quietly pipx install "$@" "$what"
 }
 
 write_manifest() {

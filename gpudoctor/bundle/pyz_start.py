@@ -94,11 +94,11 @@ def is_private(folder: str) -> bool:
     """Make a folder, and say whether nobody else can change what lies in it, and whether code may run from there."""
     try:
         parent = os.path.dirname(folder)
-        if not os.path.isdir(parent) and not os.path.basename(parent).startswith("."):
-            return False
         if not trusted(os.path.realpath(parent)):
             return False
-        os.makedirs(parent, 0o700, exist_ok=True)
+        # A cache folder may be made, a home that is not there may not.
+        if not os.path.isdir(parent):
+            os.mkdir(parent, 0o700)
         try:
             os.mkdir(folder, 0o700)
         except FileExistsError:

@@ -22,7 +22,7 @@ def without_network(*command: str | Path, hide: str = "", **variables: str) -> D
     return subprocess.run(
         ["unshare", "-mn", "sh", "-c", script, "sh", *map(str, command)],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False,
-        env={**os.environ, "HOME": "/nonexistent", "NO_COLOR": "1", **variables},
+        env={**os.environ, "HOME": "/proc/nowhere", "NO_COLOR": "1", **variables},
     )  # fmt: skip
 
 

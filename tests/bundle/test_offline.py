@@ -110,13 +110,14 @@ def test_the_single_file_runs_with_a_bare_python(single_file: Path, tmp_path: Pa
 
 
 def test_the_single_file_needs_no_home_and_no_disk(single_file: Path, cut: Run) -> None:
-    hide = "mount -t tmpfs -o ro none /root 2>/dev/null; mount -t tmpfs -o rw,nosuid none /dev/shm; "
-    read_only = f"mount --bind -o ro {single_file.parent} {single_file.parent} && "
-    python = str(Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info[1]}")
-    if python.startswith("/root"):
-        hide = hide.partition("; ")[2]
-    done = cut(python, single_file, "--version", hide=hide + read_only, HOME="/nonexistent", TMPDIR="/proc")
+    """Only memory takes what it unpacks; /tmp and /var/tmp are there, but allow no programs or no writing."""
+    folder = single_file.parent
+    hide = f"mount --bind {folder} /mnt && mount -o remount,bind,ro /mnt && mount -t tmpfs none /dev/shm && "
+    hide += "mount -t tmpfs -o noexec none /var/tmp && mount -t tmpfs none /run && "
+    hide += "mount --bind /tmp /tmp && mount -o remount,bind,ro /tmp && "
+    done = cut(sys.executable, "-I", "/mnt/gpudoctor.pyz", "--version", hide=hide, HOME="/nonexistent", TMPDIR="/proc")
     assert done.stdout.startswith("gpudoctor "), done.stderr
+    assert not Path("/nonexistent").exists()
 
 
 def test_a_folder_that_others_can_write_is_not_run_from(single_file: Path, tmp_path: Path, cut: Run) -> None:

@@ -94,7 +94,6 @@ def test_piped_script_does_not_take_the_current_folder_for_a_release(bundle: Pat
         (["--method", "conda"], "--method must be uv, pipx or venv, not 'conda'"),
         (["--python", "/nonexistent/python"], "/nonexistent/python is not a Python 3.10 or newer"),
         (["--wheelhouse", "/nonexistent"], "no such folder: /nonexistent"),
-        (["--method", "pipx"], "pipx reaches for the network"),
         (["--user"], "--prefix and --user name two places"),
         (["--bundle", "/nonexistent"], "no such file: /nonexistent"),
         (["--bundle", "b", "--wheelhouse", "w"], "--wheelhouse and --bundle name two sources"),
@@ -215,6 +214,16 @@ def test_wrong_or_absent_checksum_is_fatal(bundle: Path, tmp_path: Path, how: st
     }
     assert said[how] in done.stderr
     assert not (tmp_path / "p").exists()
+
+
+# --- which place
+
+
+@pytest.mark.parametrize(("option", "place"), [("--user", "{home}/.local/bin"), ("--system", "/usr/local/bin")])
+def test_for_the_user_or_for_the_system(bundle: Path, tmp_path: Path, option: str, place: str) -> None:
+    done = sh(bundle, "--dry-run", option, HOME=str(tmp_path / "home"), XDG_DATA_HOME="")
+    assert done.returncode == 0, done.stderr
+    assert f" {place.format(home=tmp_path / 'home')}/gpudoctor\n" in done.stdout
 
 
 # --- nothing happens
