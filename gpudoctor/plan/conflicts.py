@@ -18,7 +18,10 @@ class Holder(NamedTuple):
 
 
 class Conflict(NamedTuple):
-    """Services that do not fit together on a GPU as they are written. ``last`` starts last and finds ``left``."""
+    """Services that do not fit together on a GPU as they are written. ``last`` starts last and finds ``left``.
+
+    With no more ``need`` than ``room`` they fit by less than what a context may differ.
+    """
 
     gpu: int
     holders: tuple[Holder, ...]

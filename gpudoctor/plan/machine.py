@@ -8,6 +8,9 @@ from gpudoctor.fit.hardware import HELD_BYTES, Gpu, Hardware
 from gpudoctor.fit.machine import hardware_of
 from gpudoctor.fit.model import Unusable
 
+#: A plan is for one machine.
+MOST_GPUS = 64
+
 
 def planned_on(hardware: Hardware, reserve_bytes: int = 0) -> Hardware:
     """Return GPUs for a plan: what is free of them counts as all that there is.
@@ -15,6 +18,8 @@ def planned_on(hardware: Hardware, reserve_bytes: int = 0) -> Hardware:
     Raises:
         Unusable: There is no GPU, or the reserve leaves nothing of one.
     """
+    if len(hardware.gpus) > MOST_GPUS:
+        raise Unusable(f"{len(hardware.gpus)} GPUs are more than one machine has", hint=f"plan for at most {MOST_GPUS}")
     if not hardware.gpus:
         raise Unusable("there is no GPU to plan on", hint='--hardware "4x Quadro RTX 8000" names GPUs you do not have')
     small = [gpu for gpu in hardware.gpus if gpu.free_bytes <= reserve_bytes]

@@ -34,6 +34,8 @@ class Needs:
         self._loads: dict[tuple[object, ...], Load | None] = {}
         self._questions: dict[tuple[object, ...], Question] = {}
         self.computed = 0
+        #: Sets of GPUs worth trying, by how many; and whether those are all.
+        self.sets: dict[int, tuple[list[tuple[int, ...]], bool]] = {}
 
     def load(self, service: Service, gpus: Sequence[int], flavour: Flavour) -> Load | None:
         """Return what a service holds on these GPUs, None where it does not run on them even alone."""

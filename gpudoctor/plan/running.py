@@ -7,8 +7,10 @@ from gpudoctor.facts.compose import GpuRequest, Place, Variable
 from gpudoctor.facts.compose import Service as Facts
 from gpudoctor.facts.docker import Container, Containers
 from gpudoctor.facts.gpus import GpuProcess, Gpus
+from gpudoctor.facts.serving import Serving
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.fit.model import Unusable
+from gpudoctor.judging.served import own_processes
 from gpudoctor.plan.composed import service_of
 from gpudoctor.plan.service import RUNNING, Service
 
@@ -26,7 +28,7 @@ def services_of(machine: Snapshot) -> tuple[Service, ...]:
     gpus = machine.gpus
     if not isinstance(gpus, Gpus):
         raise Unusable(f"the GPUs cannot be seen: {gpus.reason}", hint='name services: gpudoctor plan FILE')
-    held = dict(_held(gpus))
+    held = dict(_held(gpus, _together(machine, gpus)))
     found: list[Service] = []
     containers = machine.containers.containers if isinstance(machine.containers, Containers) else ()
     for container in containers:
@@ -42,7 +44,19 @@ def services_of(machine: Snapshot) -> tuple[Service, ...]:
     return _distinct(found)
 
 
-def _held(gpus: Gpus) -> Iterator[tuple[str, dict[int, int | None]]]:
+def _together(machine: Snapshot, gpus: Gpus) -> dict[int, str]:
+    """Return by process the engine that it belongs to: the ranks of one engine are one service."""
+    endpoints = machine.serving.endpoints if isinstance(machine.serving, Serving) else ()
+    found: dict[int, str] = {}
+    for endpoint in endpoints:
+        model = endpoint.loaded[0].name if endpoint.loaded else endpoint.url
+        for gpu in gpus.answering:
+            for process in own_processes(endpoint, gpu) if endpoint.container_id is None else ():
+                found[process.pid] = f"{endpoint.engine or 'engine'} {model}"
+    return found
+
+
+def _held(gpus: Gpus, groups: dict[int, str]) -> Iterator[tuple[str, dict[int, int | None]]]:
     """Yield container or process with the bytes that it holds of each GPU; None where the driver hides them."""
     found: dict[str, dict[int, int | None]] = {}
     for gpu in gpus.answering:
@@ -51,7 +65,7 @@ def _held(gpus: Gpus) -> Iterator[tuple[str, dict[int, int | None]]]:
         for process in gpu.processes:
             if process.kind != "compute":
                 continue
-            by_gpu = found.setdefault(process.container or _name(process), {})
+            by_gpu = found.setdefault(process.container or groups.get(process.pid) or _name(process), {})
             before = by_gpu.get(gpu.index, 0)
             by_gpu[gpu.index] = None if before is None or process.used_bytes is None else before + process.used_bytes
     yield from found.items()

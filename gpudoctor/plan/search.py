@@ -102,21 +102,28 @@ def _sizes(service: Service, most: int) -> tuple[int, ...]:
     return tuple(range(1, min(most, 16) + 1))
 
 
-def _sets(service: Service, count: int, needs: Needs) -> tuple[list[tuple[int, ...]], bool]:
-    numbers = tuple(needs.gpus)
+def _sets(service: Service, count: int, needs: Needs) -> tuple[Sequence[tuple[int, ...]], bool]:
     if service.pinned and service.written:
         return ([service.written] if all(n in needs.gpus for n in service.written) else []), True
-    if math.comb(len(numbers), count) <= _MOST_SETS:
+    if count not in needs.sets:
+        needs.sets[count] = _sets_of(count, needs)
+    sets, complete = needs.sets[count]
+    written = service.written
+    if written and len(written) == count and not complete and written not in sets:
+        return [*sets, written], False
+    return sets, complete
+
+
+def _sets_of(count: int, needs: Needs) -> tuple[list[tuple[int, ...]], bool]:
+    """Return all sets of so many GPUs; where they are too many, neighbours among all, among equals and among linked."""
+    numbers = tuple(needs.gpus)
+    if math.comb(len(numbers), count) <= max(_MOST_SETS, len(numbers)):
         return list(combinations(numbers, count)), True
-    near = {tuple(numbers[i : i + count]) for i in range(len(numbers) - count + 1)}
-    for gpu in needs.gpus.values():
-        group = sorted({gpu.number, *(gpu.peers or ())})
-        near |= {tuple(group[i : i + count]) for i in range(len(group) - count + 1)}
-        alike = [n for n in numbers if needs.gpus[n].name == gpu.name]
-        near |= {tuple(alike[i : i + count]) for i in range(len(alike) - count + 1)}
-    if service.written and len(service.written) == count:
-        near.add(service.written)
-    return sorted(each for each in near if set(each) <= set(numbers)), False
+    rows = {numbers}
+    rows |= {tuple(sorted({gpu.number, *(gpu.peers or ())} & {*numbers})) for gpu in needs.gpus.values()}
+    names = {gpu.name for gpu in needs.gpus.values()}
+    rows |= {tuple(n for n in numbers if needs.gpus[n].name == name) for name in names}
+    return sorted({row[i : i + count] for row in rows for i in range(len(row) - count + 1)}), False
 
 
 def _cost(service: Service, gpus: tuple[int, ...], flavour: Flavour, needs: Needs) -> int:
@@ -237,8 +244,30 @@ class _Search:
         self.stopped = False
 
     def run(self) -> tuple[int, list[Choice | None]]:
+        """Begin with each service's own best, so that no search that stops early leaves one out that has a place."""
+        self._greedily()
         self._down(0, 0)
         return self.best
+
+    def _greedily(self) -> None:
+        cost = 0
+        chosen: list[Choice | None] = [None] * len(self.options)
+        for i in self.order:
+            open_ = [choice for choice in self.options[i] if self.room.takes(choice)]
+            best = min(open_, key=lambda choice: choice.cost + self.room.added(choice), default=None)
+            if best is None:
+                cost += self._left_out(i)
+                continue
+            cost += best.cost + self.room.added(best)
+            self.room.put(best)
+            chosen[i] = best
+        for choice in chosen:
+            if choice is not None:
+                self.room.put(choice, -1)
+        self.best = (cost, chosen)
+
+    def _left_out(self, i: int) -> int:
+        return LEFT_OUT + self.weights[i] // 2**20
 
     def _down(self, depth: int, cost: int) -> None:
         if cost + self.rest[depth] >= self.best[0]:
@@ -276,6 +305,6 @@ class _Search:
             self.chosen[i] = None
             self.room.put(choice, -1)
         # Leaving it out comes last: it costs more than anything else.
-        left = LEFT_OUT + self.weights[i] // 2**20
+        left = self._left_out(i)
         if cost + left + self.rest[depth + 1] < self.best[0]:
             self._down(depth + 1, cost + left)

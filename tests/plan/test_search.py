@@ -122,3 +122,11 @@ def test_two_uneven_cards_each_get_what_they_hold() -> None:
     large = Service("large", HERE, memory_bytes=20 * GIB)
     small = Service("small", HERE, memory_bytes=12 * GIB)
     assert [choice and choice.gpus for choice in place([small, large], needs).choices] == [(0,), (1,)]
+
+
+def test_a_search_that_stops_early_leaves_nobody_out_who_has_a_place() -> None:
+    needs = Needs(house("64x RTX 4090"))
+    many = [Service(f"s{n}", HERE, memory_bytes=(1 + n % 11) * GIB) for n in range(200)]
+    found = place(many, needs)
+    assert not found.exact
+    assert all(choice is not None for choice in found.choices)

@@ -114,7 +114,8 @@ def test_a_vllm_whose_model_nobody_knows_still_takes_its_share(
     service = 'gpus: [{driver: nvidia, device_ids: ["0"], capabilities: [gpu]}]'
     (tmp_path / "c.yml").write_text(
         "services:\n  a:\n    image: vllm/vllm-openai:v0.11.0\n    command: [--model, own/secret-7b]\n    " + service
-        + "\n  b:\n    image: fedirz/faster-whisper-server\n    environment: {WHISPER__MODEL: large-v3}\n    " + service)
+        + "\n  b:\n    image: fedirz/faster-whisper-server\n    environment: {WHISPER__MODEL: large-v3}\n    "
+        + service)
     document = plan(tmp_path / "c.yml", "--hardware", "2x L4", code=1)
     assert document["services"][0]["needs"][0]["required_bytes"] > 0.85 * document["gpus"][0]["total_bytes"]
     assert places(document)["b"] == [1]
@@ -170,7 +171,7 @@ def test_what_runs_now_is_planned_without_a_file(plan: Callable[..., dict[str, A
     machine = PLANS.parent / "h100x5-serving-more-memory-than-asked" / "snapshot.json"
     document = plan("--snapshot", machine, code=0)
     assert {each["source"] for each in document["services"]} == {"measured now"}
-    assert sorted(ids[0] for ids in places(document).values() if ids) == [0, 1, 2, 3]
+    assert list(places(document).values()) == [[0, 1, 2, 3]], "the ranks of one engine stay together"
 
 
 def test_processes_outside_of_the_plan_keep_their_memory(

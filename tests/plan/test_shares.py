@@ -1,0 +1,64 @@
+"""The shares that a plan writes work whatever starts first."""
+
+from itertools import permutations
+
+import pytest
+
+from gpudoctor.facts.compose import Place
+from gpudoctor.fit.hardware import Hardware, named
+from gpudoctor.fit.limits import predict
+from gpudoctor.fit.settings import GIB, Settings
+from gpudoctor.plan.answer import Placed, plan
+from gpudoctor.plan.service import Service
+
+HERE = Place(file="plan.toml", line=1)
+
+
+def vllm(name: str, model: str, context: int, **more: object) -> Service:
+    settings = Settings(engine="vllm", version="0.11.0", context=context, **more)  # type: ignore[arg-type]
+    return Service(name, HERE, engine="vllm", models=(model,), settings=settings, written=(0,), pinned=True)
+
+
+HOUSES = {
+    "two-engines": [vllm("a", "Qwen/Qwen3-8B", 8192), vllm("b", "Qwen/Qwen3-4B", 8192)],
+    "with-another": [
+        vllm("a", "Qwen/Qwen3-8B", 8192),
+        Service("w", HERE, kind="faster-whisper", models=("large-v3",), written=(0,), pinned=True),
+    ],
+    "three": [vllm("a", "Qwen/Qwen3-8B", 4096), vllm("b", "Qwen/Qwen3-4B", 4096), vllm("c", "Qwen/Qwen3-0.6B", 4096)],
+    "written-too-high": [
+        vllm("a", "Qwen/Qwen3-8B", 8192, gpu_memory_utilization=0.9),
+        Service("tool", HERE, memory_bytes=8 * GIB, written=(0,), pinned=True),
+    ],
+}
+
+
+def starts(each: Placed, taken: int) -> bool:
+    """Ask fit whether it starts where the others hold so much already."""
+    assert each.choice is not None
+    question = each.choice.load.question
+    if question is None:
+        return each.choice.claims[0] + taken <= HOUSE.gpus[0].free_bytes
+    gpu = HOUSE.gpus[0]._replace(free_bytes=HOUSE.gpus[0].free_bytes - taken)
+    return predict(question._replace(hardware=HOUSE._replace(gpus=(gpu,)))).verdict == "fits"
+
+
+HOUSE = Hardware(named("L40S")[0], live=True)
+
+
+@pytest.mark.parametrize("name", HOUSES)
+def test_every_order_of_starting_works(name: str) -> None:
+    placed = plan(HOUSES[name], HOUSE).services
+    assert all(each.choice is not None for each in placed)
+    for order in permutations(placed):
+        taken = 0
+        for each in order:
+            assert starts(each, taken), [one.service.name for one in order]
+            taken += each.choice.claims[0] if each.choice else 0
+
+
+def test_what_is_left_goes_to_those_that_take_shares() -> None:
+    (one, two) = plan(HOUSES["two-engines"], HOUSE).services
+    assert one.choice is not None
+    assert two.choice is not None
+    assert sum(one.choice.claims + two.choice.claims) > 0.9 * HOUSE.gpus[0].usable_bytes
