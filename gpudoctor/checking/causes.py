@@ -96,6 +96,10 @@ def link(results: Sequence[Result], graph: Mapping[str, Sequence[str]] = EXPLAIN
     for number, parent in enumerate(parents):
         if parent is not None:
             symptoms.setdefault(parent, set()).add(results[number].id)
+    children: dict[int, set[str]] = {}
+    for number, parent in enumerate(parents):
+        if parent is not None:
+            children.setdefault(parent, set()).add(results[number].id)
     ordered: list[Result] = []
     for _, members in ranked:
         members.sort(key=lambda n: (len(_chain(n, parents)), _rank(results[n]), n))
@@ -119,26 +123,36 @@ def _rank(result: Result) -> int:
 def _parents(results: Sequence[Result], graph: Mapping[str, Sequence[str]]) -> list[int | None]:
     """Find for each result the one that explains it. However the graph is drawn, no result explains itself."""
     parents: list[int | None] = [None] * len(results)
-    for number in range(len(results)):
-        candidates = _candidates(results[number], results, graph)
-        parents[number] = next((c for c in candidates if number not in _chain(c, parents)), None)
+    places: dict[str, list[int]] = {}
+    for number, result in enumerate(results):
+        places.setdefault(result.id, []).append(number)
+    causes: dict[str, list[str]] = {}
+    for number, result in enumerate(results):
+        if result.status not in _SYMPTOMS:
+            continue
+        if result.id not in causes:
+            causes[result.id] = [cause for cause in _causes(result.id, graph) if cause in places]
+        parents[number] = next(
+            (
+                place
+                for cause in causes[result.id]
+                for place in places[cause]
+                if _can_explain(results[place], result) and number not in _chain(place, parents)
+            ),
+            None,
+        )
     return parents
 
 
-def _candidates(symptom: Result, results: Sequence[Result], graph: Mapping[str, Sequence[str]]) -> Iterator[int]:
-    """Yield what could explain this one, in the graph's order: causes seen on the same subject."""
-    if symptom.status not in _SYMPTOMS:
-        return
+def _causes(symptom: str, graph: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield the ids that explain this one, in the graph's order; of two that explain each other only the earlier."""
     order = {name: place for place, name in enumerate(graph)}
     for cause, explained in graph.items():
-        if cause == symptom.id or not any(fnmatchcase(symptom.id, pattern) for pattern in explained):
+        if cause == symptom or not any(fnmatchcase(symptom, pattern) for pattern in explained):
             continue
-        mutual = any(fnmatchcase(cause, pattern) for pattern in graph.get(symptom.id, ()))
-        if mutual and order[symptom.id] < order[cause]:
-            continue
-        for number, result in enumerate(results):
-            if result.id == cause and _can_explain(result, symptom):
-                yield number
+        mutual = any(fnmatchcase(cause, pattern) for pattern in graph.get(symptom, ()))
+        if not (mutual and order[symptom] < order[cause]):
+            yield cause
 
 
 def _can_explain(cause: Result, symptom: Result) -> bool:

@@ -21,8 +21,9 @@ from gpudoctor.compose.edit_lines import (
     replace_scalar,
 )
 from gpudoctor.compose.edit_render import inline
+from gpudoctor.compose.edit_reread import reread
 from gpudoctor.compose.edit_tree import Refused, Spot, read_spots
-from gpudoctor.compose.tree import ComposeError, Node, documents
+from gpudoctor.compose.tree import ComposeError, Node, documents, whole
 
 Path = tuple[str | int, ...]
 _MOST_ROUNDS = 16
@@ -32,20 +33,22 @@ class Edit:
     """A text on its way from one state to another, and the data it has to stand for afterwards."""
 
     def __init__(self, text: str, name: str) -> None:
-        self._name = name
+        self.name = name
         self.text = text
         self.data = _read(text, name)
         self._root = read_spots(text)
         #: Anchors through which something was changed.
         self._shared: dict[str, None] = {}
 
-    def state(self) -> tuple[Any, ...]:
-        """Return what `restore` takes back, when an edit turns out to be impossible half way."""
-        return self.text, copy.deepcopy(self.data), self._root
+    def state(self, path: Path) -> tuple[Any, ...]:
+        """Return what `restore` takes back, when an edit at or below a path turns out to be impossible half way."""
+        return self.text, _apart(self.data, path)
 
     def restore(self, state: tuple[Any, ...]) -> None:
         """Be as before."""
-        self.text, self.data, self._root = state
+        text, self.data = state
+        if text != self.text:
+            self.text, self._root = text, read_spots(text)
 
     def get(self, path: Path) -> Any:
         """Return the data at a path, None where there is none."""
@@ -116,7 +119,7 @@ class Edit:
         old = self.get(path)
         holder = self.get(path[:-1])
         new = _once(pattern, replacement, old if isinstance(old, str) else inline(old, manner_of("", None)))
-        holder[path[-1]] = new if isinstance(old, str) else _read(f"a: {new}\n", self._name)["a"]
+        holder[path[-1]] = new if isinstance(old, str) else _plain(next(documents(f"a: {new}\n", self.name)))["a"]
         if not _same(self._written(path), old):
             return
         spot = self._follow(path)
@@ -132,19 +135,20 @@ class Edit:
             Refused: It would stand for something else than was meant.
         """
         try:
-            actual = _read(self.text, self._name)
+            actual = _read(self.text, self.name)
         except ComposeError as error:
             raise Refused(f"the edited text would be no YAML: {error.message}") from None
         where = _difference(self.data, actual, ())
         if where is None:
+            self._shared.clear()
             return self.text
         shared = "".join(f", through the anchor &{name}" for name in self._shared)
         raise Refused(f"{_named(where)} would change as well{shared}: give the service lines of its own first")
 
     def _become(self, text: str) -> None:
-        self.text = text
+        old, self.text = self.text, text
         try:
-            self._root = read_spots(text)
+            self._root = reread(self._root, old, text)
         except ComposeError as error:
             raise Refused(f"the edited text would be no YAML: {error.message}") from None
 
@@ -204,7 +208,7 @@ def _once(pattern: str, replacement: str, text: str) -> str:
 
 
 def _read(text: str, name: str) -> Any:
-    found = list(documents(text, name))
+    found = whole(text, name)
     if len(found) != 1 or not isinstance(found[0].value, dict):
         raise Refused("it is not one YAML mapping")
     # Extensions (x-) stand for nothing but what refers to them.
@@ -217,6 +221,13 @@ def _plain(node: Node) -> Any:
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     return [_plain(each) for each in value] if isinstance(value, list) else value
+
+
+def _apart(data: Any, path: Path) -> Any:
+    """Return data of which whatever leads to a path, and all below it, is a copy."""
+    if not path or not isinstance(data, dict):
+        return copy.deepcopy(data)
+    return {key: _apart(each, path[1:]) if key == path[0] else each for key, each in data.items()}
 
 
 def _same(one: Any, other: Any) -> bool:

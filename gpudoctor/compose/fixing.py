@@ -65,7 +65,7 @@ def mend(text: str, name: str, wishes: Iterable[Wish]) -> Outcome:
         Refused: The file as a whole cannot be edited.
         ComposeError: It is no Compose file.
     """
-    Edit(text, name)
+    edit = Edit(text, name)
     waiting = list(dict.fromkeys(wishes))
     most = max(1, _MOST_CHARACTERS // (len(text) + 1))
     outcome = Outcome(text, left=tuple((wish, _TOO_MANY) for wish in waiting[most:]))
@@ -73,23 +73,23 @@ def mend(text: str, name: str, wishes: Iterable[Wish]) -> Outcome:
     for check_id, remedy in REMEDIES.items():
         group = [wish for wish in waiting if wish.id == check_id]
         if group:
-            outcome = _mend_group(outcome, name, remedy, group)
+            edit = edit if edit.text == outcome.text else Edit(outcome.text, name)
+            outcome = _mend_group(outcome, edit, remedy, group)
     return outcome
 
 
-def _mend_group(outcome: Outcome, name: str, remedy: Remedy, group: Sequence[Wish]) -> Outcome:
+def _mend_group(outcome: Outcome, edit: Edit, remedy: Remedy, group: Sequence[Wish]) -> Outcome:
     """Mend services that one check accuses together: behind a shared anchor they change together or not at all."""
-    edit = Edit(outcome.text, name)
     # Whoever follows a base can do so only when that was mended: bases come first.
     group = sorted(group, key=lambda each: len(_bases(edit, each.ask.service)) if each.ask.service else 0)
     try:
-        text, done, left = _together(outcome.text, name, remedy, group, group)
+        text, done, left = _together(edit, remedy, group, group)
     except Refused:
         text, done, left = outcome.text, [], []
         for wish in group:
             others = [each for each in group if each not in [refused for refused, _ in left]]
             try:
-                text, more, refused = _together(text, name, remedy, [wish], others)
+                text, more, refused = _together(Edit(text, edit.name), remedy, [wish], others)
                 done, left = done + more, left + refused
             except Refused as refusal:
                 left.append((wish, str(refusal)))
@@ -97,14 +97,13 @@ def _mend_group(outcome: Outcome, name: str, remedy: Remedy, group: Sequence[Wis
 
 
 def _together(
-    text: str, name: str, remedy: Remedy, wishes: Sequence[Wish], group: Sequence[Wish]
+    edit: Edit, remedy: Remedy, wishes: Sequence[Wish], group: Sequence[Wish]
 ) -> tuple[str, list[tuple[Wish, str]], list[tuple[Wish, str]]]:
     """Make what can be made of some edits, and prove them at once; return the text, the made and the refused."""
-    edit = Edit(text, name)
     done, left = [], []
     mended = {each.ask.service for each in group}
     for wish in wishes:
-        before = edit.state()
+        before = edit.state(wish.ask.path)
         try:
             done.append((wish, _fixed(edit, wish.ask, remedy, mended)))
         except Refused as refusal:

@@ -10,7 +10,7 @@ from gpudoctor.compose.dotenv import read_variables
 from gpudoctor.compose.interpolation import Interpolator
 from gpudoctor.compose.merging import merge_service, merge_services, without_tags
 from gpudoctor.compose.service import Outside, service_facts
-from gpudoctor.compose.tree import ComposeError, Node, clean, documents, read_text
+from gpudoctor.compose.tree import ComposeError, Node, clean, documents, read_text, whole
 from gpudoctor.facts.compose import SERVICE_KEYS, ComposeProject, Place, Service
 
 #: Compose looks for these in this order, and for an override beside the one it finds.
@@ -140,8 +140,8 @@ class _Reader:
                 raise ComposeError(f"more than {_MAX_FILES} files belong together", Place(file=name, line=1))
             interpolator = Interpolator(environment)
             found = []
-            text = self._texts[name] if name in self._texts else read_text(Path(name))
-            for document in documents(text, name):
+            edited = self._texts.get(name)
+            for document in documents(read_text(Path(name)), name) if edited is None else whole(edited, name):
                 if document.value is None:
                     continue
                 if not isinstance(document.value, dict):

@@ -4,6 +4,7 @@ Compose's own library reads YAML as Go does: ``yes`` and ``on`` are text, ``22:2
 """
 
 import contextlib
+import functools
 import math
 import os
 import re
@@ -92,6 +93,12 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         place = Place(file=str(path), line=data.count(b"\n", 0, error.start) + 1)
         raise ComposeError("it is no UTF-8 text", place, "save it as UTF-8") from None
+
+
+@functools.lru_cache(maxsize=2)
+def whole(text: str, name: str) -> tuple[Node, ...]:
+    """Return all documents of a text at once; who edits asks for the same text again and again."""
+    return tuple(documents(text, name))
 
 
 def documents(text: str, name: str) -> Iterator[Node]:
