@@ -41,6 +41,8 @@ def overcommit(compose: Compose, gpus: Gpus | Unavailable, amd: Amd | Unavailabl
     """Add up what the services will hold on each GPU."""
     if not isinstance(gpus, Gpus) or not gpus.answering:
         reason = gpus.reason if isinstance(gpus, Unavailable) else "no NVIDIA GPU answers"
+        if isinstance(amd, Amd) and amd.gpus:
+            reason = "what services take of AMD's GPUs is not computed"
         yield skipped("host", "services and GPUs cannot be compared: {reason}", reason=reason)
         return
     machine = msgspec.structs.replace(Snapshot(), gpus=gpus, amd=amd)

@@ -36,6 +36,7 @@ from gpudoctor.facts.container_toolkit import ContainerToolkit
 from gpudoctor.facts.docker import Container, Containers, Docker
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.pci import Pci
+from gpudoctor.facts.signatures import NOT_PASTED
 from gpudoctor.judging.docker_remedies import compose_file, recreate
 from gpudoctor.judging.gpu_containers import (
     NEED_GPU,
@@ -63,9 +64,13 @@ def gpu_invisible(
         yield said("host", "the containers could not be read: {reason}", reason=containers.reason)
         return
     if isinstance(docker, Unavailable):
-        yield skipped("host", "no Docker to judge: {reason}", reason=docker.reason)
-        return
-    need_nvidia(pci)
+        if docker != NOT_PASTED:
+            yield skipped("host", "no Docker to judge: {reason}", reason=docker.reason)
+            return
+        # What docker inspect says of a request holds whatever the engine is.
+        docker = Docker(endpoint="", runtimes=NOT_PASTED)
+    if pci != NOT_PASTED:
+        need_nvidia(pci)
     if isinstance(driver, Driver) and known(driver.loaded_version) is None:
         yield skipped("host", "no driver is loaded, so no container has a GPU; driver.not-loaded says so")
         return
@@ -75,11 +80,16 @@ def gpu_invisible(
     if containers.not_recorded:
         yield unknown("host", "{more} more containers were not read", more=containers.not_recorded)
     told = (c for c in containers.containers if c.running and c.failure is None)
-    found = tuple(c for c in told if meant_for_gpus(c, docker) or engine_of(c))
+    found = tuple(c for c in told if meant_for_gpus(c, docker) or (engine_of(c) and not _for_amd(c)))
     for each in found:
         yield _judge(each, docker, container_toolkit)
     if not found and not unread:
         yield skipped("host", "no running container asks for a GPU or is a known engine")
+
+
+def _for_amd(each: Container) -> bool:
+    """True for what asks for AMD's GPUs, which arrive as plain devices."""
+    return "rocm" in each.image.lower() or any(d.startswith(("/dev/kfd", "/dev/dri")) for d in each.devices)
 
 
 def _judge(each: Container, docker: Docker, toolkit: ContainerToolkit | Unavailable) -> Finding:
@@ -116,12 +126,13 @@ def _nothing_asked(each: Container, docker: Docker, seen: tuple[Evidence, ...]) 
     told = each.environment.get("NVIDIA_VISIBLE_DEVICES")
     fix = (step("Ask for the GPUs when the container is created; in Compose by deploy.resources.reservations.devices.",
                 "docker run --gpus all IMAGE", risk="recreates the container"), _edit(each))
-    if isinstance(each.device_nodes, Unavailable) and not each.device_nodes.harmless and each.privileged:
-        return unknown(each.subject, "whether this privileged container sees GPUs cannot be seen: {reason}",
+    if isinstance(each.device_nodes, Unavailable) and each.privileged:
+        said = skipped if each.device_nodes.harmless else unknown
+        return said(each.subject, "whether this privileged container sees GPUs cannot be seen: {reason}",
                        reason=each.device_nodes.reason, evidence=seen)
     if nvidia_runtime(each, docker) and visible_devices(each) is None:
-        said = failed if engine in NEED_GPU else warned
-        return said(each.subject, "it runs under the nvidia runtime, and NVIDIA_VISIBLE_DEVICES is {value}: that is no "
+        tell = failed if engine in NEED_GPU else warned
+        return tell(each.subject, "it runs under the nvidia runtime, and NVIDIA_VISIBLE_DEVICES is {value}: that is no "
                     "GPU", value=told if told else "not set", evidence=seen,
                     fix=(step("Say which: all, or 0,1."), _edit(each)))
     if engine in NEED_GPU:

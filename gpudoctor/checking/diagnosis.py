@@ -59,6 +59,7 @@ def with_log(results: Sequence[Result], checks: Iterable[Check], facts: Snapshot
             seen = [number for number in own if results[number].status in ("fail", "warn")]
             strong = [n for n in seen if results[n].status == "fail" or finding.status != "fail"]
             known = strong[0] if strong and check not in themselves else None
+            same = [n for n in seen if not strong and results[n].finding.subject == finding.subject]
             if known is not None:
                 # The facts say it too, and about what; the log is more evidence.
                 both = results[known].finding
@@ -66,13 +67,30 @@ def with_log(results: Sequence[Result], checks: Iterable[Check], facts: Snapshot
                 found.append(msgspec.structs.replace(results[known], finding=merged))
                 replaced.add(known)
             else:
+                # What the facts say less of, and of the same, is evidence of it.
+                more = tuple(each for n in same for each in results[n].finding.evidence)
+                finding = msgspec.structs.replace(finding, evidence=(*finding.evidence, *more))
                 found.append(Result(id=check, finding=finding))
+                replaced.update(same)
             gone = own if check in themselves else [n for n in own if results[n].status not in ("fail", "warn")]
             replaced.update(gone)
     variables = facts.host.environment if isinstance(facts.host, Host) else {}
     left = [result for number, result in enumerate(results) if number not in replaced]
     merged_results = [*found, *_reported(log, [*found, *left]), *(_silent(result, variables) for result in left)]
-    return sorted(merged_results, key=lambda result: -weight(log, result.id))
+    return sorted(_or_nothing(merged_results, log), key=lambda result: -weight(log, result.id))
+
+
+def _or_nothing(results: list[Result], log: Signatures) -> list[Result]:
+    """Where everything was skipped nobody looked at anything, and that is no verdict."""
+    if any(each.status != "skip" for each in results):
+        return results
+    kinds = tuple(dict.fromkeys(piece.kind for piece in log.pieces))
+    nothing = Finding(status="unknown", subject="host", message="nothing in what you pasted can be judged",
+                      evidence=(saw("read as", kinds, "what you pasted"),),
+                      fix=(Step("Paste also the engine's log from its start, and what these say.",
+                                "nvidia-smi; docker info"),))  # fmt: skip
+    return [msgspec.structs.replace(each, finding=nothing) if each.id == "serving.load-failed" else each
+            for each in results]  # fmt: skip
 
 
 def _reported(log: Signatures, results: Sequence[Result]) -> list[Result]:

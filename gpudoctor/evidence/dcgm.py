@@ -1,15 +1,18 @@
-"""``dcgmi diag -j``: which tests of NVIDIA's diagnostic ran on which GPU, and what they said. DCGM 2 to 4."""
+"""``dcgmi diag``, as JSON (-j) or as a table: which tests ran on which GPU, and what they said. DCGM 2 to 4."""
 
 import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from gpudoctor.evidence.blocks import Reading
+import msgspec
+
+from gpudoctor.evidence.blocks import Kind, Reading, While
 from gpudoctor.facts.signatures import Diagnostic
 from gpudoctor.probes.without_secrets import plain_text
 
 _HEADS = ("DCGM GPU Diagnostic", "DCGM Diagnostic")
 _MAX_TESTS = 4096
+_RESULT = re.compile(r"(Pass|Fail|Warn|Skip)(?: - (?:All|GPUs?: ([\d, ]{1,100})))?\s*$")
 _Status = Literal["pass", "fail", "warn", "skip"]
 
 
@@ -20,6 +23,30 @@ def read(told: Any, line: int) -> Reading | None:
         return None
     found = [each for test in _tests(inner) for each in _results(test)]
     return Reading(name="dcgm-diagnostic", diagnostics=tuple(found[:_MAX_TESTS]))
+
+
+def read_table(text: str, line: int, file: str) -> Reading | None:
+    """Read the table: a row's result is of all GPUs, or of those that it or the next row names."""
+    found: list[Diagnostic] = []
+    name = ""
+    for row in text.split("\n")[:_MAX_TESTS]:
+        cells = [cell.strip() for cell in row.strip().strip("|").split("|")]
+        if len(cells) != 2 or set(row) <= set("+-=| "):
+            continue
+        head, told = cells
+        result = _RESULT.match(told)
+        if head in ("Warning", "Info", "Error") or (not head and result is None):
+            # A message goes on over rows, cut anywhere.
+            if found and found[-1].status in ("fail", "warn"):
+                words = ("".join(found[-1].words) + told)[:400]
+                found[-1] = msgspec.structs.replace(found[-1], words=(words,))
+        elif result is not None:
+            name = head or name
+            gpus = [int(number) for number in re.findall(r"\d{1,3}", result[2] or "")]
+            status = _status(result[1])
+            found += [Diagnostic(name=name, status=status, gpu=gpu) for gpu in gpus] if status in ("fail", "warn") \
+                and gpus else [Diagnostic(name=name, status=status)]  # fmt: skip
+    return Reading(name="dcgm-diagnostic", diagnostics=tuple(found)) if found else None
 
 
 def _tests(inner: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -60,3 +87,7 @@ def _listed(value: Any) -> list[Any]:
 def _text(value: Any) -> str:
     words = value.get("warning", "") if isinstance(value, dict) else value
     return plain_text(" ".join(str(words).split()))[:400]
+
+
+KIND = Kind("dcgm-diagnostic", r"\|\s*Diagnostic\s+\|\s*Result\s+\|", lambda: While(re.compile(r"\s*[|+]")),
+            read_table, words=("| diagnostic",))

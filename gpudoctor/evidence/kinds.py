@@ -3,6 +3,7 @@
 from gpudoctor.evidence import (
     compose_text,
     console_report,
+    dcgm,
     docker_files,
     docker_info,
     json_documents,
@@ -26,5 +27,6 @@ KINDS: tuple[Kind, ...] = (
     compose_text.KIND,
     nginx_conf.KIND,
     console_report.KIND,
+    dcgm.KIND,
     *system_commands.KINDS,
 )

@@ -26,6 +26,7 @@ LOGS: dict[str, tuple[str, ...]] = {
                     "pip's dependency resolver"),
     "dkms status": ("x86_64: installed", "aarch64: installed"),
     "Ollama's list": ("100% gpu",),
+    "list of containers": ("container id   image",),
     "TensorFlow log": ("stream_executor/cuda", "tensorflow/compiler"),
     "Fabric Manager log": ("successfully configured all the available nvswitches",),
 }  # fmt: skip

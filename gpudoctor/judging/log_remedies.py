@@ -95,13 +95,20 @@ def _shm_size(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step, .
     )  # fmt: skip
 
 
+#: With less of a GPU than this no engine serves a model worth starting.
+_LEAST_SHARE = 0.3
+
+
 def _utilization(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step, ...]:
     free = _number(values.get("free") or log.stated.get("gpu free gib"))
     total = _number(values.get("total") or log.stated.get("gpu total gib"))
     if free is None or total is None or free > total:
         return (step("Stop the other program, or lower the engine's share of the GPU.",
                      "vllm serve MODEL --gpu-memory-utilization 0.8"),)  # fmt: skip
-    share = max(0.05, math.floor((free - 0.1) / total * 100) / 100)
+    share = max(0.0, math.floor((free - 0.1) / total * 100) / 100)
+    if share < _LEAST_SHARE:
+        return (step("Stop the other program, or take another GPU: of {total} GiB only {free} are free.",
+                     free=f"{free:g}", total=f"{total:g}"),)  # fmt: skip
     return (
         step("Stop the other program, or take at most {share} of the GPU: {free} of {total} GiB are free.",
              "vllm serve MODEL --gpu-memory-utilization {share}", share=f"{share:.2f}", free=f"{free:g}",
@@ -129,12 +136,12 @@ def _gib(text: object) -> float | None:
     return size * {"KiB": 2**-20, "MiB": 2**-10}.get(unit, 1.0) if size is not None else None
 
 
-def _smaller_share(values: Values, log: Signatures) -> str:
+def _smaller_share(values: Values, log: Signatures, told: str | None, usual: float) -> str:
     """The share that leaves what was missing, and a little more, to allocations outside of the engine's own."""
     wanted, free, total = (_gib(values.get(name)) for name in ("wanted", "free", "total"))
-    now = _number(log.stated.get("gpu memory utilization")) or 0.9
+    now = _number(told) or usual
     if wanted is None or free is None or total is None or wanted > total:
-        return "0.85"
+        return f"{max(0.3, now - 0.05):.2f}"
     return f"{max(0.3, math.floor((now - max(0.0, wanted - free) / total - 0.01) * 100) / 100):.2f}"
 
 
@@ -146,17 +153,62 @@ def _less_memory(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step
                  "OLLAMA_CONTEXT_LENGTH=8192 OLLAMA_FLASH_ATTENTION=1 OLLAMA_KV_CACHE_TYPE=q8_0 OLLAMA_NUM_PARALLEL=1"),
             ask,
         )  # fmt: skip
+    engine = _engine(log)
+    others = (
+        step("Another program holds {others} of it: stop that first.",
+             "nvidia-smi --query-compute-apps=gpu_uuid,pid,process_name,used_memory --format=csv", others=other),
+    ) if (other := values.get("others")) else ()  # fmt: skip
+    if engine == "sglang":
+        share = _smaller_share(values, log, log.stated.get("mem fraction static"), 0.85)
+        return (
+            *others,
+            step("Leave more outside of SGLang's own pool, and capture fewer CUDA graphs.",
+                 "python -m sglang.launch_server --model-path MODEL --mem-fraction-static {share} "
+                 "--cuda-graph-max-bs 16", share=share),
+            step("Long prompts: compute them in smaller parts.",
+                 "python -m sglang.launch_server --model-path MODEL --chunked-prefill-size 2048"),
+            ask,
+        )  # fmt: skip
+    if engine == "tgi":
+        return (
+            *others,
+            step("Ask for less: shorter requests, fewer tokens in one batch.",
+                 "text-generation-launcher --model-id MODEL --max-input-tokens 4096 --max-total-tokens 8192 "
+                 "--max-batch-prefill-tokens 4096"),
+            ask,
+        )  # fmt: skip
+    if engine == "vllm":
+        return (
+            *others,
+            step("Ask for less: a shorter longest sequence, fewer sequences at once, no CUDA graphs.",
+                 "vllm serve MODEL --max-model-len 8192 --max-num-seqs 16 --enforce-eager"),
+            step("While the engine starts: lower its share, which leaves more for what lies outside of it.",
+                 "vllm serve MODEL --gpu-memory-utilization {share}",
+                 share=_smaller_share(values, log, log.stated.get("gpu memory utilization"), 0.9)),
+            ask,
+        )  # fmt: skip
     return (
-        step("Ask for less: a shorter longest sequence, fewer sequences at once, no CUDA graphs.",
-             "vllm serve MODEL --max-model-len 8192 --max-num-seqs 16 --enforce-eager"),
-        step("While the engine starts: lower its share, which leaves more for what lies outside of it.",
-             "vllm serve MODEL --gpu-memory-utilization {share}", share=_smaller_share(values, log)),
+        *others,
+        step("Ask for less: a shorter longest sequence, fewer sequences at once, a smaller batch; with vLLM also a "
+             "smaller share.", "vllm serve MODEL --max-model-len 8192 --max-num-seqs 16 --gpu-memory-utilization "
+             "{share}", share=_smaller_share(values, log, log.stated.get("gpu memory utilization"), 0.9)),
         ask,
     )  # fmt: skip
 
 
+def _engine(log: Signatures) -> str | None:
+    """The one engine that the paste is about, None where it names none or several."""
+    kinds = {piece.kind for piece in log.pieces}
+    found = {name for name in ("vllm", "sglang") if f"engine:{name}" in log.context}
+    found |= {name for kind, name in _LOG_ENGINES.items() if kind in kinds}
+    return found.pop() if len(found) == 1 else "sglang" if "SGLang log" in kinds else None
+
+
+_LOG_ENGINES = {"vLLM log": "vllm", "SGLang log": "sglang", "TGI log": "tgi"}
+
+
 def _offload(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step, ...]:
-    if values.get("done"):
+    if values.get("done") or values.get("gpu"):
         return (
             step("Make room: less context, a smaller KV cache or a smaller quantization; see what fits.",
                  "gpudoctor fit MODEL --engine ollama"),
@@ -166,6 +218,27 @@ def _offload(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step, ..
              "journalctl -u ollama -b --no-pager | grep -iE 'inference compute|gpu|cuda|driver'"),
         step("In a container see whether the GPU is there.", "docker exec CONTAINER nvidia-smi"),
         step("Paste that, too: it tells a driver that is too old from a container without a GPU."),
+    )  # fmt: skip
+
+
+def _port_holder(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step, ...]:
+    port = _number(values.get("port"))
+    if port is None or port > 65535:
+        return (step("See by which program.", "sudo ss -ltnp"),)
+    return (step("See by which program or container.",
+                 "sudo ss -ltnp 'sport = :{port}'; docker ps --filter publish={port}", port=int(port)),)  # fmt: skip
+
+
+def _missing_library(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step, ...]:
+    if values.get("library") not in ("cuda", "nvidia-ml"):
+        return ()
+    return (
+        step("See where the driver's library is; inside a container it is there only with the GPUs.",
+             "ldconfig -p | grep -E 'libcuda.so|libnvidia-ml.so'"),
+        step("Where only lib{library}.so.1 is listed, give the linker the name that it looks for.",
+             "sudo ln -s lib{library}.so.1 /usr/lib/x86_64-linux-gnu/lib{library}.so && sudo ldconfig",
+             library=str(values["library"])),
+        step("Or let it link against the toolkit's stub.", "export LIBRARY_PATH=/usr/local/cuda/lib64/stubs"),
     )  # fmt: skip
 
 
@@ -191,6 +264,8 @@ REMEDIES: dict[str, _Remedy] = {
     "less-memory": _less_memory,
     "offload": _offload,
     "context": _context,
+    "port-holder": _port_holder,
+    "missing-library": _missing_library,
     "reboot": lambda values, log, facts: (reboot(facts.host),),
     "install-driver": lambda values, log, facts: install_driver(facts.host),
     "rebuild-initramfs": lambda values, log, facts: rebuild_initramfs(facts.host),

@@ -52,7 +52,17 @@ ESTIMATE = (
         ('source=runner.go msg="truncating input prompt" limit=2048 prompt=5120 keep=4', "OLLAMA_CONTEXT_LENGTH=6144 "),
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 20.00 "
          "GiB of which 512.00 MiB is free.", "--gpu-memory-utilization 0.81 "),
-        ("CUDA out of memory. Tried to allocate 2.00 GiB.", "--gpu-memory-utilization 0.85 "),
+        ("vllm: CUDA out of memory. Tried to allocate 2.00 GiB.", "--gpu-memory-utilization 0.85 "),
+        ("[TP0] server_args=ServerArgs(model_path='x')\ntorch.OutOfMemoryError: CUDA out of memory. Tried to allocate "
+         "448.00 MiB. GPU 7 has a total capacity of 95.00 GiB of which 120.00 MiB is free.",
+         "--mem-fraction-static 0.83 "),
+        ("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.64 GiB of which 1.05 GiB is "
+         "free. Process 12345 has 10.20 GiB memory in use.", "holds 10.20 GiB of it: stop that first"),
+        (FREE.replace("18.00", "3.21"), "of 24 GiB only 3.21 are free"),
+        ("failed to bind port 0.0.0.0:11434/tcp: listen tcp4 0.0.0.0:11434: bind: address already in use",
+         "'sport = :11434'"),
+        ("/usr/bin/ld: cannot find -lcuda: No such file or directory", "ln -s libcuda.so.1 "),
+        ("gpt-oss:120b    a951a23b46a1    68 GB    31%/69% CPU/GPU    8192    Forever", "gpudoctor fit MODEL"),
         ("Call to posix_fallocate failed: No space left on device\ntensor parallel: 8", "--shm-size=16g"),
     ],
 )  # fmt: skip
@@ -78,3 +88,11 @@ def test_both_versions_are_told(first: Callable[[str], dict[str, Any]]) -> None:
     )
     assert result["message"] == "the loaded module is 550.144.03, the library 550.163.01"
     assert len({each["value"] for each in result["evidence"]}) == len(result["evidence"])
+
+
+def test_another_engines_flags_are_not_recommended(first: Callable[[str], dict[str, Any]]) -> None:
+    assert "vllm" not in words(first("[TP0] server_args=ServerArgs(model_path='x')\nCUDA out of memory."))
+
+
+def test_no_gpu_is_chosen_for_a_reset(first: Callable[[str], dict[str, Any]]) -> None:
+    assert "-i GPU_NUMBER" in words(first("Row Remapper: New row marked for remapping, reset gpu to activate."))
