@@ -17,11 +17,13 @@ from gpudoctor.evidence.blocks import Kind, Reading, While
 from gpudoctor.facts.proxy import Proxy
 from gpudoctor.matrices.nginx import directives
 from gpudoctor.nginx.configuration import read_configuration
-from gpudoctor.nginx.syntax import MAX_CHARS
+from gpudoctor.nginx.syntax import MAX_CHARS, NEVER_CLOSED
 
 #: A file that an include names: it is not in the paste.
 _ELSEWHERE = "(not pasted)"
 _LEAST_KNOWN = 0.6
+#: The part of its lines that end as statements and blocks do.
+_LEAST_ENDED = 0.7
 #: Blank lines, comments, braces, statements, and those that go on in the next line.
 _LINE = re.compile(r"\s*$|\s*#|\s*[}{]|\s+[\"'$~^*\w/.\-]|[a-z][a-z0-9_]{1,60}(?:\s.{0,2000})?[;{}]\s*(?:#.*)?$|"
                    r"[a-z][a-z0-9]*_[a-z0-9_]{1,60}\s+\S.{0,2000}$")  # fmt: skip
@@ -34,12 +36,16 @@ def read(text: str, line: int, file: str) -> Reading | None:
     names = _NAME.findall(text[:MAX_CHARS])
     if len(names) < 2 or sum(name in known for name in names) < _LEAST_KNOWN * len(names):
         return None
+    lines = [row for row in (each.partition(" #")[0].strip() for each in text.split("\n")) if row and row[0] != "#"]
+    if sum(row[-1] in ";{}" for row in lines) < _LEAST_ENDED * len(lines):
+        return None
     # Blank lines before it make its lines count as in the paste. What it includes was not pasted.
     whole = "\n" * (line - 1) + text
     found = read_configuration(file, lambda pattern: (_ELSEWHERE,), lambda name: whole if name == file else None)
-    if not found.routes and not found.problems:
+    # A piece may end anywhere, and zones may be declared elsewhere.
+    ours = tuple(each for each in found.problems if each.kind != "no-zone" and each.hint != NEVER_CLOSED)
+    if not found.routes and not ours:
         return None
-    ours = tuple(each for each in found.problems if each.kind != "no-zone")
     found = msgspec.structs.replace(found, piece=True, unread=(), problems=ours)
     return Reading(sections={"proxy": Proxy(configurations=(found,))})
 

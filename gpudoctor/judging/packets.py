@@ -90,9 +90,7 @@ class _Walk:
                     return ends, True
             else:
                 ends.append(_End(rule.verdict, rule.text, rule.target))
-                if rule.verdict == "unread":
-                    self.beyond_us.append(rule.text)
-                elif sure:
+                if sure and rule.verdict != "unread":
                     return ends, False
         return ends, True
 
@@ -124,7 +122,7 @@ def fate(chains: Sequence[Chain], hooks: Iterable[str], packet: Packet) -> Answe
             if kinds <= {"drop", "reject"}:
                 return Answer("reject" if kinds == {"reject"} else "drop", last.rule)
             if kinds != {"accept"} and doubt is None:
-                beyond = [each for each in walk.beyond_us if each]
+                beyond = [*walk.beyond_us, *(each.rule for each in ends if each.kind == "unread")]
                 doubt = Answer("unknown", beyond[0]) if beyond else Answer("depends", "; ".join(walk.by_sender[:3]))
     return doubt or Answer("accept")
 
@@ -134,12 +132,11 @@ def turned(chains: Sequence[Chain], packet: Packet) -> "Packet | Answer":
     for chain in _at(chains, "prerouting", "nat", packet):
         walk = _Walk(chains, packet)
         ends = walk.through(chain)
-        first = ends[0]
-        if first.kind == "dnat" and len(ends) == 1:
-            return _sent_to(packet, first)
+        if len(ends) == 1 and ends[0].kind == "dnat":
+            return _sent_to(packet, ends[0])
         if any(each.kind in ("dnat", "unread") for each in ends):
-            rule = next(iter(walk.beyond_us), "") or next(iter(walk.by_sender), first.rule)
-            return Answer("unknown" if walk.beyond_us else "depends", rule)
+            beyond = [*walk.beyond_us, *(each.rule for each in ends if each.kind == "unread")]
+            return Answer("unknown", beyond[0]) if beyond else Answer("depends", "; ".join(walk.by_sender[:3]))
     return packet
 
 

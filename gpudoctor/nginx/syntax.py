@@ -1,11 +1,15 @@
 """The grammar of nginx configurations: words, ``;`` and blocks, each with its line. Nothing is judged here."""
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 MAX_CHARS = 2 << 20
 MAX_DIRECTIVES = 50_000
 MAX_DEPTH = 40
+NEVER_CLOSED = "the block that opens here is never closed"
+#: Letters, escapes, and ${variable}, whose braces open no block.
+_WORD = re.compile(r"(?:[^\s;{\\]+|\\.|(?<=\$)\{[^}]*\}?|\\)+", re.DOTALL)
 _SPACE = " \t\r\n"
 
 
@@ -104,7 +108,7 @@ class _Parser:
         if words:
             raise SyntaxProblem(words[0].line, f"there is no semicolon after \"{words[0].text[:60]}\"")
         if opened is not None:
-            raise SyntaxProblem(opened, "the block that opens here is never closed")
+            raise SyntaxProblem(opened, NEVER_CLOSED)
         return tuple(found), last
 
     def _skip(self, opened: _Token) -> None:
@@ -114,7 +118,7 @@ class _Parser:
             depth += {"{": 1, "}": -1}.get(text[at], 0)
             at += 1
         if depth:
-            raise SyntaxProblem(opened.line, "the block that opens here is never closed")
+            raise SyntaxProblem(opened.line, NEVER_CLOSED)
         self._tokens = _tokens(text, at, opened.line + text.count("\n", opened.end, at))
 
 
@@ -156,18 +160,6 @@ def _quoted(text: str, at: int, line: int) -> tuple[str, int]:
 
 
 def _plain(text: str, at: int) -> tuple[str, int]:
-    start = at
-    while at < len(text):
-        letter = text[at]
-        if letter == "\\":
-            at += 2
-            continue
-        if letter == "{" and at > start and text[at - 1] == "$":
-            # ${variable} is part of the word.
-            end = text.find("}", at)
-            at = len(text) if end < 0 else end + 1
-            continue
-        if letter in _SPACE or letter in ";{":
-            break
-        at += 1
-    return text[start:at], min(at, len(text))
+    found = _WORD.match(text, at)
+    end = found.end() if found is not None and found.end() > at else at + 1
+    return text[at:end], end

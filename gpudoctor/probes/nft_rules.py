@@ -46,7 +46,8 @@ class Tables:
                  if isinstance(body, dict)]  # fmt: skip
         for kind, body in parts:
             if kind in ("set", "map"):
-                self._sets[_place(body, "name")] = list(body.get("elem") or ())
+                elements = body.get("elem")
+                self._sets[_place(body, "name")] = elements if isinstance(elements, list) else []
             elif kind == "chain":
                 self._chains[_place(body, "name")] = body
         rules = [body for kind, body in parts if kind == "rule"]
@@ -54,7 +55,8 @@ class Tables:
             raise ValueError(f"more than {_MAX_RULES} rules")
         for body in rules:
             family, table, chain = place = _place(body, "chain")
-            told_as = [each for each in body.get("expr") or () if isinstance(each, dict)]
+            expressions = body.get("expr")
+            told_as = [each for each in expressions if isinstance(each, dict)] if isinstance(expressions, list) else []
             if any("xt" in each for each in told_as):
                 self.foreign.add((family, table))
             self._rules.setdefault(place, []).extend(self._read(told_as, family, table, chain))
