@@ -28,6 +28,20 @@ _MAX_TRIES = 5000
 _QUOTED = (b"received request", b"prompt: '", b'prompt: "', b'"messages": [', b"'messages': [")
 
 
+#: A row of a hex dump and one of Base64, figures left out: `nvidia-bug-report.sh` writes megabytes of both.
+_DUMP = re.compile(rb"[a-f]{0,16}:((?:[ \t]{1,2}[a-f]{0,8}){8,})(?:[ \t|].{0,80})?")
+_BASE64 = re.compile(rb"[a-z+/=]{40,100}")
+_LEAST_HEX_LETTERS = 6
+
+
+def is_dump(shape: bytes) -> bool:
+    """Tell whether a line holds data and no message."""
+    if _BASE64.fullmatch(shape):
+        return True
+    found = _DUMP.fullmatch(shape)
+    return found is not None and len(found[1].translate(None, b" \t")) >= _LEAST_HEX_LETTERS
+
+
 class Hit(NamedTuple):
     """A signature seen: its first line, and how many lines of this file it fits."""
 
@@ -120,7 +134,7 @@ class SignatureScanner:
         shapes = chunk.data.translate(_LOWER, _DIGITS).split(b"\n")
         counts = Counter(shapes)
         new = [shape for shape in counts if shape not in self._harmless and shape not in self._telling]
-        text = b"\n".join(new) + b"\n"
+        text = b"\n".join(shape for shape in new if not is_dump(shape)) + b"\n"
         words = words_of(text)
         candidates: dict[bytes, _Known] = {}
         for literal, owners in self._sieve.search(text, words):

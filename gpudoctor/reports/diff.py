@@ -10,6 +10,11 @@ _SETTING = re.compile(r"""(?P<name>[A-Za-z_][\w.-]*)(?P<sign>["']?\s*[:=]\s*)(?P
 _FLAG = re.compile(r"""(?P<flag>--?[a-z][\w-]*)(?P<sign>["']?(?:\s*,\s*|\s+|=)["']?)(?P<value>[^\s"',\]]+)""")
 _ALONE = re.compile(r"""\s*-\s+["']?(--?[a-z][\w-]*)["']?,?\s*""")
 _REFERENCE = re.compile(r"""["']?\$\{?\w+\}?["']?""")
+_KEY_BEGINS = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----")
+_KEY_ENDS = re.compile(r"-----END [A-Z ]{0,40}PRIVATE KEY-----")
+_KEY_IN_LINE = re.compile(r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----).*?(-----END [A-Z ]{0,40}PRIVATE KEY-----|$)")
+#: A name whose value is a block of text below it.
+_BLOCK = re.compile(r"(?P<indent>[ ]*)(?:- )?[\"']?(?P<name>[A-Za-z_][\w.-]*)[\"']?\s*:\s*[|>][-+0-9]{0,2}\s*(?:#.*)?")
 _COLORS = {"+": "\x1b[32m", "-": "\x1b[31m", "@": "\x1b[36m"}
 
 
@@ -35,14 +40,22 @@ def _painted(line: str) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    """Return the lines without secrets; one may stand in the line below its flag."""
-    lines, flag = text.split("\n"), ""
+    """Return the lines without secrets; one may stand in the line below its flag, or in a block of lines."""
+    lines, flag, key, block = text.split("\n"), "", False, -1
     for number, line in enumerate(lines):
         value = line.strip(" \t\r-\"',")
-        if flag and value and shown_words([flag, value])[1] and not _REFERENCE.fullmatch(value):
+        indent = len(line) - len(line.lstrip(" "))
+        block = -1 if value and indent <= block else block
+        if (key or block >= 0) and value and not _KEY_ENDS.search(line):
+            lines[number] = " " * indent + HIDDEN
+        elif flag and value and shown_words([flag, value])[1] and not _REFERENCE.fullmatch(value):
             lines[number] = line.replace(value, HIDDEN)
         else:
-            lines[number] = _masked(line)
+            lines[number] = _masked(_KEY_IN_LINE.sub(rf"\1{HIDDEN}\2", line) if _KEY_BEGINS.search(line) else line)
+        key = not _KEY_ENDS.search(line) and (key or _KEY_BEGINS.search(line) is not None)
+        secret = _BLOCK.fullmatch(line.rstrip("\r"))
+        if block < 0 and secret and is_secret(secret["name"], "a value"):
+            block = len(secret["indent"])
         alone = _ALONE.fullmatch(line)
         flag = alone[1] if alone else ""
     return [line + "\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
