@@ -10,10 +10,11 @@ AS_WRITTEN = Flavour()
 
 
 class Holder(NamedTuple):
-    """A service on a GPU, and the bytes that it takes there as written."""
+    """A service on a GPU, the bytes that it takes there as written, and those it wants to see free for that."""
 
     service: Service
     bytes: int
+    claim: int
     load: Load
 
 
@@ -51,15 +52,15 @@ def as_written(services: Sequence[Service], needs: Needs) -> Written:
         if load is None:
             alone.append(service)
             continue
-        for n, claim in zip(service.written, load.claims, strict=True):
+        for n, claim, taken in zip(service.written, load.claims, load.needs, strict=True):
             if claim:
-                on.setdefault(n, []).append(Holder(service, claim, load))
+                on.setdefault(n, []).append(Holder(service, min(taken.total or claim, claim), claim, load))
     conflicts: list[Conflict] = []
     for n in sorted(on):
         holders, room = on[n], needs.gpus[n].free_bytes
         need = sum(holder.bytes for holder in holders)
         reserve = RESERVE_BYTES * len(holders) if len(holders) > 1 else 0
-        if need + reserve <= room:
+        if sum(holder.claim for holder in holders) + reserve <= room:
             continue
         last = _last(holders)
         left = max(room - (need - last.bytes), 0)

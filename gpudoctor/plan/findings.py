@@ -100,9 +100,9 @@ def _conflict(plan: Plan, each: Conflict, names: tuple[str, ...]) -> Finding:
     last = each.last.service
     if each.need <= each.room:
         return warned(
-            last.subject, "GPU {gpu} as written: {names} need {need:bytes} of {room:bytes}, with less to spare than their "
-            "CUDA contexts may differ", gpu=each.gpu, names=names, need=each.need, room=each.room, evidence=evidence,
-            fix=_ways_out(plan, {*names}))
+            last.subject, "GPU {gpu} as written: {names} need {need:bytes} of {room:bytes}, with less to spare than "
+            "engines and CUDA contexts may want", gpu=each.gpu, names=names, need=each.need, room=each.room,
+            evidence=evidence, fix=_ways_out(plan, {*names}))
     if len(names) == 1:
         message = "GPU {gpu} as written: {last} needs {wanted:bytes}, and {left:bytes} are free"
     elif last.takes_share:

@@ -1,8 +1,10 @@
 """The GPUs that a plan may use: named ones or a machine's, less what processes outside of the plan hold."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
+from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.docker import Containers
+from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.fit.hardware import HELD_BYTES, Gpu, Hardware
 from gpudoctor.fit.machine import hardware_of
@@ -38,8 +40,18 @@ def machine_for(facts: Snapshot, names: Collection[str], link: str | None) -> Ha
     hardware = hardware_of(facts, None)
     own = _containers(facts, names)
     gpus = tuple(_emptied(gpu, facts, own, everything=not names) for gpu in hardware.gpus)
-    # Loading can use what the planned services themselves hold now only once they are stopped: not judged.
-    return hardware._replace(gpus=gpus, link=link)
+    return hardware._replace(gpus=gpus, link=link, assumed=(*hardware.assumed, *_unseen(facts)))
+
+
+def _unseen(facts: Snapshot) -> Iterator[str]:
+    """Say what could not be looked at, and what was assumed instead."""
+    for gpu in facts.gpus.gpus if isinstance(facts.gpus, Gpus) else ():
+        total = gpu.memory_total_bytes
+        if gpu.failure is not None or isinstance(total, Unavailable):
+            why = gpu.failure or (total.reason if isinstance(total, Unavailable) else "")
+            yield f"GPU {gpu.index} is left out, it does not answer: {why}"
+    if isinstance(facts.containers, Unavailable):
+        yield f"no container is of the plan, they cannot be seen: {facts.containers.reason}"
 
 
 def _containers(facts: Snapshot, names: Collection[str]) -> frozenset[str]:
@@ -51,9 +63,6 @@ def _containers(facts: Snapshot, names: Collection[str]) -> frozenset[str]:
 
 
 def _emptied(gpu: Gpu, facts: Snapshot, own: Collection[str], *, everything: bool) -> Gpu:
-    from gpudoctor.facts.base import Unavailable
-    from gpudoctor.facts.gpus import Gpus
-
     found = next((each for each in facts.gpus.gpus if each.index == gpu.number), None) if isinstance(
         facts.gpus, Gpus) else None
     if found is None or isinstance(found.processes, Unavailable):

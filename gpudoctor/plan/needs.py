@@ -62,7 +62,9 @@ class Needs:
         known = [load for load in loads if load is not None]
         if len(known) == 1:
             return known[0]
-        return _together(known, flavour.in_turn or (service.max_loaded or 64) < len(known))
+        together = _together(known, flavour.in_turn or (service.max_loaded or 64) < len(known))
+        over = any(claim > self.gpus[n].free_bytes for claim, n in zip(together.claims, gpus, strict=True))
+        return None if over else together
 
     def _told(self, service: Service, gpus: Sequence[int]) -> tuple[int, ...] | None:
         """Return what it holds of each GPU by measurement or by its share alone, None where that is not known."""
@@ -195,5 +197,6 @@ def _together(loads: Sequence[Load], in_turn: bool) -> Load:
     """Several models of one Ollama: the sum where they stay together, the peak where they make room for each other."""
     joined = max if in_turn else sum
     claims = tuple(joined(claims) for claims in zip(*(load.claims for load in loads), strict=True))
-    needs = tuple(Need(weights=None, kv_cache=None, compute=None, overhead=None, required=claim) for claim in claims)
+    totals = (joined(need.total or 0 for need in needs) for needs in zip(*(load.needs for load in loads), strict=True))
+    needs = tuple(Need(weights=None, kv_cache=None, compute=None, overhead=None, required=total) for total in totals)
     return Load(claims, needs, tuple(p for load in loads for p in load.predictions), loads[0].question)

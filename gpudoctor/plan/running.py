@@ -28,6 +28,8 @@ def services_of(machine: Snapshot) -> tuple[Service, ...]:
     gpus = machine.gpus
     if not isinstance(gpus, Gpus):
         raise Unusable(f"the GPUs cannot be seen: {gpus.reason}", hint='name services: gpudoctor plan FILE')
+    if not gpus.answering:
+        raise Unusable("no GPU answers here", hint='--hardware "4x Quadro RTX 8000" names GPUs you do not have')
     held = dict(_held(gpus, _together(machine, gpus)))
     found: list[Service] = []
     containers = machine.containers.containers if isinstance(machine.containers, Containers) else ()
@@ -41,6 +43,10 @@ def services_of(machine: Snapshot) -> tuple[Service, ...]:
         total = {n: size for n, size in by_gpu.items() if size is None or size >= _WORTH_BYTES}
         if total:
             found.append(_process(name, total))
+    for gpu in gpus.answering:
+        if isinstance(gpu.processes, Unavailable):
+            found.append(Service(f"processes of GPU {gpu.index}", _HERE, written=(gpu.index,),
+                                 problem=f"they cannot be listed: {gpu.processes.reason}"))
     return _distinct(found)
 
 

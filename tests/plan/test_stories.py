@@ -193,3 +193,37 @@ def test_explain_says_why(gpudoctor: Run) -> None:
 def test_reserve_is_kept_free(plan: Callable[..., dict[str, Any]]) -> None:
     document = plan(PLANS / "rtx8000x4.toml", "--reserve", "2GiB", code=0)
     assert all(gpu["other_bytes"] == 2 * 2**30 for gpu in document["gpus"])
+
+
+def changed(tmp_path: Path, name: str, **gpu: Any) -> Path:
+    """Return a recorded machine whose first GPU says something else."""
+    facts = json.loads((PLANS.parent / name / "snapshot.json").read_text())
+    facts["gpus"]["gpus"][0].update(gpu)
+    (tmp_path / "machine.json").write_text(json.dumps(facts))
+    return tmp_path / "machine.json"
+
+
+def test_a_gpu_that_does_not_answer_is_left_out_and_named(plan: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    machine = changed(tmp_path, "rtx8000x4-serving-healthy", failure="it did not answer within 5 s")
+    (tmp_path / "p.toml").write_text('[[service]]\nname = "a"\nmemory = "40GiB"\n')
+    document = plan(tmp_path / "p.toml", "--snapshot", machine, code=0)
+    assert [gpu["index"] for gpu in document["gpus"]] == [1, 2, 3]
+    assert any("GPU 0 is left out" in text for text in document["machine"]["assumed"])
+
+
+def test_processes_that_cannot_be_listed_are_unknown_and_not_nothing(
+    plan: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    hidden = {"status": "unavailable", "reason": "no permission", "kind": "error"}
+    machine = changed(tmp_path, "rtx8000x4-serving-healthy", processes=hidden)
+    document = plan("--snapshot", machine, code=3)
+    assert "processes of GPU 0" in [each["name"] for each in document["services"] if each["verdict"] == "unknown"]
+
+
+def test_depends_on_in_a_circle_is_one_line(gpudoctor: Run, tmp_path: Path) -> None:
+    service = "    image: vllm/vllm-openai:v0.11.0\n    command: [--model, Qwen/Qwen3-8B]\n    gpus: all\n"
+    (tmp_path / "c.yml").write_text(
+        f"services:\n  a:\n{service}    depends_on: [b]\n  b:\n{service}    depends_on: [a]\n")
+    done = gpudoctor("plan", tmp_path / "c.yml", "--hardware", "2x L4")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "circle" in done.stderr
