@@ -191,11 +191,12 @@ def lazy_group(commands: dict[str, tuple[str, str]]) -> Any:
     import typer
     from typer.core import TyperGroup
 
-    from gpudoctor.cli.help_text import Command, narrow, translate, wide
+    from gpudoctor.cli.help_text import Command, translate, wide
+    from gpudoctor.reports.words import undoubled
 
     class LazyGroup(TyperGroup):
         def get_help(self, ctx: Any) -> str:
-            return narrow(super().get_help(ctx))
+            return undoubled(super().get_help(ctx))
 
         def list_commands(self, ctx: Any) -> list[str]:
             return list(commands)

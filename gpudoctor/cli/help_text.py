@@ -1,28 +1,17 @@
 """Help in the language in use, wrapped by columns: a Hangul syllable takes two, and click counts characters."""
 
 import inspect
-import unicodedata
 from typing import Any
 
 from typer.core import TyperCommand
 
 from gpudoctor.reports.language import spoken, tell
-
-#: Stands behind every wide character while lines are broken, so that it counts as two.
-_SECOND = "\0"
+from gpudoctor.reports.words import doubled, undoubled
 
 
 def wide(text: str) -> str:
     """Return a text in the language in use, prepared for click's line breaking."""
-    told = tell(text)
-    if told.isascii():
-        return told
-    return "".join(c + _SECOND if unicodedata.east_asian_width(c) in "WF" else c for c in told)
-
-
-def narrow(text: str) -> str:
-    """Return lines that were broken as they are meant to be printed."""
-    return text.replace(_SECOND, "")
+    return doubled(tell(text))
 
 
 class Command(TyperCommand):
@@ -30,7 +19,7 @@ class Command(TyperCommand):
 
     def get_help(self, ctx: Any) -> str:
         """Return the help, translated."""
-        return narrow(super().get_help(ctx))
+        return undoubled(super().get_help(ctx))
 
 
 def translate(command: Any) -> Any:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from gpudoctor.facts.snapshot import Snapshot
     from gpudoctor.fit.hardware import Hardware
+    from gpudoctor.plan.answer import Plan
     from gpudoctor.plan.service import Service
-    from gpudoctor.reports.plan_schema import PlanDocument
 
 FORMATS = ("console", "json", "svg", "html")
 
@@ -50,17 +50,19 @@ def plan(
     """
     from gpudoctor.cli.outputs import parse_outputs, write_text
     from gpudoctor.fit.model import Unusable
+    from gpudoctor.reports.plan_schema import document as in_words
 
     outputs = parse_outputs(format_, json, output or [], FORMATS)
     if link not in (None, "nvlink", "pcie"):
         raise Failure(f"{str(link)[:20]!r} is no link", "--link", "nvlink or pcie")
     try:
-        found = _plan(files or [], profile or [], env_file or [], hardware, free, link, driver, snapshot, reserve,
+        planned = _plan(files or [], profile or [], env_file or [], hardware, free, link, driver, snapshot, reserve,
                       quiet or int(json))  # fmt: skip
     except Unusable as problem:
         raise Failure(problem.message, problem.where or "", problem.hint or "") from None
 
     def render(name: str, to_file: bool) -> str:
+        found = in_words(*planned)
         if name == "json":
             from gpudoctor.reports.json_report import encode
 
@@ -74,20 +76,20 @@ def plan(
         return plan_html.svg(found) if name == "svg" else plan_html.render(found)
 
     write_text(outputs, render, quiet=quiet)
-    return found.exit_code
+    return in_words(*planned).exit_code
 
 
 def _plan(
     files: "Sequence[str]", profiles: "Sequence[str]", env_files: "Sequence[str]", hardware: str | None,
     free: str | None, link: str | None, driver: str | None, snapshot: Path | None, reserve: str | None, quiet: int,
-) -> "PlanDocument":
+) -> "tuple[Plan, str]":
+    """Return the plan and the name of what it is for."""
     from gpudoctor.cli.compose_lint import machine_facts
     from gpudoctor.fit.model import Unusable
     from gpudoctor.fit.settings import size
     from gpudoctor.plan.answer import plan as planned
     from gpudoctor.plan.composed import merged, services_of
     from gpudoctor.plan.machine import planned_on
-    from gpudoctor.reports.plan_schema import document
 
     tables = [name for name in files if name.lower().endswith(".toml")]
     compose = [name for name in files if name not in tables]
@@ -120,7 +122,7 @@ def _plan(
         raise Unusable("no service wants a GPU", where=files[0] if files else "running now",
                        hint="a service says so with device_ids, or in a TOML file with [[service]]")
     on = _hardware(facts, [each.name for each in services] if files else [], hardware, free, link, driver)
-    return document(planned(services, planned_on(on, size(reserve) if reserve else 0)), _name(facts))
+    return planned(services, planned_on(on, size(reserve) if reserve else 0)), _name(facts)
 
 
 def _hardware(

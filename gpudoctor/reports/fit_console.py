@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from gpudoctor.fit.launch import launch
 from gpudoctor.fit.question import Answer
 from gpudoctor.reports.fit_document import finding
-from gpudoctor.reports.words import fill, harmless, size
+from gpudoctor.reports.language import tell
+from gpudoctor.reports.words import harmless, padded, size, told
 
 _VERDICT = {
     "fits": "FITS",
@@ -26,12 +27,12 @@ def render(answer: Answer, *, explain: bool = False) -> str:
     if answer.contexts:
         lines += ["", *_contexts(answer)]
     if answer.advice:
-        lines += ["", "  what else fits" if answer.prediction.verdict == "fits" else "  what does fit"]
-        lines += [f"    - {harmless(fill(option.text, option.params))}" for option in answer.advice]
+        lines += ["", "  " + tell("what else fits" if answer.prediction.verdict == "fits" else "what does fit")]
+        lines += [f"    - {harmless(told(option.text, option.params))}" for option in answer.advice]
     if explain:
         lines += ["", *_arithmetic(answer)]
     if answer.question.hardware.gpus and answer.prediction.verdict in ("fits", "partial"):
-        lines += ["", f"  launch   {harmless(launch(answer.question, answer.prediction).command)}"]
+        lines += ["", f"  {padded(tell('launch'), 8)} {harmless(launch(answer.question, answer.prediction).command)}"]
     return "\n".join(lines) + "\n"
 
 
@@ -53,17 +54,19 @@ def _head(answer: Answer) -> Iterator[str]:
         parts.append(f"share {settings.gpu_memory_utilization:g}")
     yield harmless("   ".join(parts))
     if answer.assumed:
-        yield harmless("assumed: " + "; ".join(answer.assumed))
+        yield harmless(tell("assumed: ") + "; ".join(answer.assumed))
 
 
 def _table(answer: Answer) -> Iterator[str]:
     gpus = answer.question.hardware.gpus
     if not gpus:
-        yield '  no GPU was found here: --hardware "2x RTX 4090" judges on GPUs by name'
+        yield "  " + tell('no GPU was found here: --hardware "2x RTX 4090" judges on GPUs by name')
         return
     width = max(len(gpu.name) for gpu in gpus)
-    columns = ("free", "weights", "KV cache", "compute", "overhead", "needed", "left")
-    yield f"  GPU  {'name':{width}}" + "".join(f"{column:>11}" for column in columns) + "  layers"
+    columns = (tell("free"), tell("weights"), tell("KV cache"), tell("compute"), tell("overhead"), tell("needed"),
+               tell("left"))  # fmt: skip
+    heads = "".join(padded(column, 11, right=True) for column in columns)
+    yield f"  GPU  {padded(tell('name'), width)}{heads}  {tell('layers')}"
     for gpu, need in zip(gpus, answer.prediction.gpus, strict=True):
         total = need.total
         left = None if total is None else gpu.free_bytes - total
@@ -73,8 +76,14 @@ def _table(answer: Answer) -> Iterator[str]:
         yield harmless(f"  {gpu.number:>3}  {gpu.name:{width}}{cells}{span}")
     host, have = answer.prediction.host_bytes, answer.question.hardware.host_free_bytes
     if host:
-        there = f"{size(have)} free" if have is not None else "not judged: host memory was not given"
-        yield f"  host memory needs {size(host)}, {there}"
+        if have is None:
+            yield "  " + _said("host memory needs {need:bytes}, not judged: host memory was not given", need=host)
+        else:
+            yield "  " + _said("host memory needs {need:bytes}, {have:bytes} free", need=host, have=have)
+
+
+def _said(template: str, **params: str | float | None) -> str:
+    return harmless(told(template, params))
 
 
 def _short(value: int | None) -> str:
@@ -85,28 +94,31 @@ def _verdict(answer: Answer) -> Iterator[str]:
     prediction = answer.prediction
     words = []
     if prediction.layers_total and prediction.layers_on_gpu is not None:
-        words.append(f"{prediction.layers_on_gpu} of {prediction.layers_total} layers on the GPU")
+        on, total = prediction.layers_on_gpu, prediction.layers_total
+        words.append(_said("{on} of {total} layers on the GPU", on=on, total=total))
     if prediction.kv_tokens and prediction.layers_total is None:
-        words.append(f"room for {prediction.kv_tokens} tokens")
+        words.append(_said("room for {tokens} tokens", tokens=prediction.kv_tokens))
     if prediction.max_concurrency and prediction.layers_total is None:
-        words.append(f"{prediction.max_concurrency:.1f} requests of this length at once")
+        words.append(_said("{count:.1f} requests of this length at once", count=prediction.max_concurrency))
     margin = prediction.margin_bytes
     if margin is not None and prediction.verdict in ("fits", "partial"):
-        words.append(f"{size(margin)} left on the fullest GPU")
+        words.append(_said("{left:bytes} left on the fullest GPU", left=margin))
     elif margin is not None and margin < 0 and prediction.verdict == "does-not-fit":
-        words.append(f"{size(-margin)} are missing")
+        words.append(_said("{missing:bytes} are missing", missing=-margin))
     low, high = prediction.error
-    words.append(f"error -{size(low)} / +{size(high)}")
+    words.append(_said("error -{low:bytes} / +{high:bytes}", low=low, high=high))
     yield f"{_VERDICT[prediction.verdict]}  " + ", ".join(words)
     limits = answer.limits
     if limits.max_context is not None and prediction.verdict != "cannot-run":
-        yield f"  largest context {limits.max_context}, most requests at once {limits.max_parallel}"
+        yield "  " + _said("largest context {context}, most requests at once {parallel}",
+                           context=limits.max_context, parallel=limits.max_parallel)  # fmt: skip
     if answer.decode_tokens_per_s is not None and prediction.verdict in ("fits", "partial"):
-        yield harmless(f"  about {answer.decode_tokens_per_s:g} tokens/s: {answer.speed_basis}")
+        yield "  " + _said("about {speed:g} tokens/s: {basis}", speed=answer.decode_tokens_per_s,
+                           basis=answer.speed_basis)  # fmt: skip
     if prediction.message:
-        yield harmless(f"  it would print: {prediction.message}")
+        yield harmless(f"  {tell('it would print:')} {prediction.message}")
     if answer.if_stopped is not None:
-        yield f"  if the processes on these GPUs were stopped: {_VERDICT[answer.if_stopped.verdict]}"
+        yield f"  {tell('if the processes on these GPUs were stopped:')} {_VERDICT[answer.if_stopped.verdict]}"
 
 
 def _findings(answer: Answer) -> Iterator[str]:
@@ -119,7 +131,9 @@ def _findings(answer: Answer) -> Iterator[str]:
 
 
 def _contexts(answer: Answer) -> Iterator[str]:
-    yield f"  {'context':>9}{'verdict':>15}{'needed':>12}{'KV cache':>12}{'left':>12}{'tokens/s':>10}"
+    heads = ((tell("context"), 9), (tell("verdict"), 15), (tell("needed"), 12), (tell("KV cache"), 12),
+             (tell("left"), 12), ("tokens/s", 10))  # fmt: skip
+    yield "  " + "".join(padded(head, width, right=True) for head, width in heads)
     for row in answer.contexts:
         totals = [need.least for need in row.prediction.gpus]
         needed = None if None in totals else sum(total or 0 for total in totals)
@@ -133,6 +147,6 @@ def _contexts(answer: Answer) -> Iterator[str]:
 
 
 def _arithmetic(answer: Answer) -> Iterator[str]:
-    yield "  the arithmetic"
+    yield "  " + tell("the arithmetic")
     for term in answer.prediction.terms:
         yield harmless(f"    {term.what:32}{_short(term.value_bytes):>12}  {term.formula}  [{term.source}]")

@@ -5,7 +5,8 @@ from textwrap import fill
 
 from gpudoctor.reports.diff import colored
 from gpudoctor.reports.fix_schema import ComposeFix, FixedFinding, LeftFinding
-from gpudoctor.reports.words import harmless, short
+from gpudoctor.reports.language import tell, tell_many
+from gpudoctor.reports.words import doubled, harmless, short, told, undoubled
 
 
 def as_text(document: ComposeFix, color: str) -> str:
@@ -18,11 +19,12 @@ def as_text(document: ComposeFix, color: str) -> str:
     if document.diff:
         parts.append((colored(document.diff) if look.color else document.diff).rstrip("\n"))
     if document.fixed:
-        title = "Mended" if document.applied else "Would be mended"
+        title = tell("Mended:") if document.applied else tell("Would be mended:")
         # Two findings of one check in one service are mended by one edit.
-        parts.append("\n".join(dict.fromkeys([f"{title}:", *(_fixed(each, width) for each in document.fixed)])))
+        parts.append("\n".join(dict.fromkeys([title, *(_fixed(each, width) for each in document.fixed)])))
     if document.left:
-        parts.append("\n".join(["Left as it is:", *(_left(each, document.file, width) for each in document.left)]))
+        left = (_left(each, document.file, width) for each in document.left)
+        parts.append("\n".join([tell("Left as it is:"), *left]))
     parts.append(_verdict(document))
     if document.steps:
         parts.append("\n".join(
@@ -46,15 +48,16 @@ def _left(each: LeftFinding, file: str, width: int) -> str:
 def _verdict(document: ComposeFix) -> str:
     name = harmless(document.file)
     if document.applied:
-        then = " Then:" if document.steps else ""
-        return f"{name} is written; the old file is {harmless(document.backup or '')}.{then}"
+        then = " " + tell("Then:") if document.steps else ""
+        return told("{name} is written; the old file is {backup}.", {"name": name, "backup": document.backup}) + then
     if document.fixed:
-        count = f"{len(document.fixed)} finding{'s' if len(document.fixed) > 1 else ''}"
-        then = " After that:" if document.steps else ""
-        return f"{count} can be mended. Nothing is written yet: --apply writes {name}.{then}"
-    return f"Nothing to mend in {name}." if document.exit_code == 0 else f"Refused: {name} is as it was."
+        count = tell_many("{count} finding can be mended.", "{count} findings can be mended.", len(document.fixed))
+        then = " " + tell("After that:") if document.steps else ""
+        return f"{count} " + told("Nothing is written yet: --apply writes {name}.", {"name": name}) + then
+    return told("Nothing to mend in {name}." if document.exit_code == 0 else "Refused: {name} is as it was.",
+                {"name": name})  # fmt: skip
 
 
 def _wrapped(text: str, width: int, indent: str) -> str:
-    return fill(harmless(text), width, initial_indent=indent, subsequent_indent=indent + "  ",
-                break_long_words=False, break_on_hyphens=False)
+    return undoubled(fill(doubled(harmless(text)), width, initial_indent=indent, subsequent_indent=indent + "  ",
+                          break_long_words=False, break_on_hyphens=False))  # fmt: skip

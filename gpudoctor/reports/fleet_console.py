@@ -12,7 +12,8 @@ from gpudoctor.fleet.hosts import fold
 from gpudoctor.fleet.merge import Fleet
 from gpudoctor.fleet.read import Node
 from gpudoctor.reports.console import STYLES, Look
-from gpudoctor.reports.words import harmless, short
+from gpudoctor.reports.language import tell, tell_many
+from gpudoctor.reports.words import harmless, short, told
 
 #: How a verdict is told of several nodes.
 WORDS = {"fail": "not ready", "unknown": "without verdict", "warn": "with warnings", "pass": "ready",
@@ -46,14 +47,14 @@ def _nodes(console: Console, nodes: Sequence[Node], look: Look) -> None:
     for node in nodes[:most]:
         first = node.problems[0] if node.problems else None
         what = "" if first is None else f"{first.id}: {first.message}"
-        more = f" (and {len(node.problems) - 1} more)" if len(node.problems) > 1 else ""
+        more = " " + told("(and {count} more)", {"count": len(node.problems) - 1}) if len(node.problems) > 1 else ""
         table.add_row(
             Text(node.verdict.upper(), style=STYLES[node.verdict]), Text(harmless(node.host)),
             Text(harmless(node.machine.get("GPUs", ""))), Text(harmless(what) + more),
         )  # fmt: skip
     console.print(table)
     if len(nodes) > most:
-        console.print(f"and {len(nodes) - most} more nodes (-v shows all)")
+        console.print(told("and {count} more nodes (-v shows all)", {"count": len(nodes) - most}))
     console.print()
 
 
@@ -69,30 +70,30 @@ def _lines(fleet: Fleet, look: Look) -> Iterator[Text]:
     for each in fleet.drift[: None if look.verbose else _MOST_LINES]:
         line = Text("DRIFT   ", style="yellow")
         line.append(harmless(each.what), style="bold")
-        line.append(f"  {_nodes_in_words(each.hosts)}: {harmless(each.value)}, usual is {harmless(each.usual)}")
+        usual = told("usual is {usual}", {"usual": each.usual})
+        line.append(f"  {_nodes_in_words(each.hosts)}: {harmless(each.value)}, {usual}")
         yield line
     if len(fleet.drift) > _MOST_LINES and not look.verbose:
-        yield Text(f"and {len(fleet.drift) - _MOST_LINES} more deviations (-v shows all)")
+        yield Text(told("and {count} more deviations (-v shows all)", {"count": len(fleet.drift) - _MOST_LINES}))
     for broken in fleet.unreadable[: None if look.verbose else _MOST_LINES]:
         yield Text(f"UNREAD  {short(broken.file, 200)}: {short(broken.problem, 300)}", style="magenta")
     if fleet.drift or fleet.unreadable:
         yield Text()
-    counts = ", ".join(f"{count} {WORDS[name]}" for name, count in fleet.summary.items() if count)
-    yield Text(f"{len(fleet.nodes)} node{'s' * (len(fleet.nodes) != 1)}: {counts or 'none'}.")
+    counts = ", ".join(f"{count} {tell(WORDS[name])}" for name, count in fleet.summary.items() if count)
+    yield Text(f"{tell_many('{count} node', '{count} nodes', len(fleet.nodes))}: {counts or tell('none')}.")
 
 
 def _nodes_in_words(hosts: Sequence[str]) -> str:
-    count = f"{len(hosts)} node{'s' * (len(hosts) != 1)}"
-    return f"{count} ({short(fold(hosts), _LONGEST_HOSTS)})"
+    return f"{tell_many('{count} node', '{count} nodes', len(hosts))} ({short(fold(hosts), _LONGEST_HOSTS)})"
 
 
 def render_diff(diff: Diff, look: Look) -> str:
     """Return a comparison of two reports as text that ends with a newline."""
     out = StringIO()
     console = look.console(out)
-    console.print(Text(f"from {harmless(diff.before)} to {harmless(diff.after)}"))
+    console.print(Text(told("from {before} to {after}", {"before": diff.before, "after": diff.after})))
     for change in diff.machine:
-        before, after = (harmless(value or "not known") for value in (change.before, change.after))
+        before, after = (harmless(value or tell("not known")) for value in (change.before, change.after))
         console.print(Text(f"  {harmless(change.what)}: {before} -> {after}"), overflow="fold")
     for sign, style, problems in (("+", "red", diff.came), ("-", "green", diff.went)):
         for problem in problems:
@@ -100,5 +101,5 @@ def render_diff(diff: Diff, look: Look) -> str:
             text = f"  {sign} {problem.status.upper()} {problem.id}{where}: {problem.message}"
             console.print(Text(harmless(text), style=style), overflow="fold")
     if not diff.exit_code:
-        console.print(Text("  no difference"))
+        console.print(Text("  " + tell("no difference")))
     return out.getvalue()

@@ -4,11 +4,11 @@ Plain ASCII without any library: it must look the same in every console.
 """
 
 import textwrap
-import unicodedata
 from collections.abc import Iterator, Sequence
 
+from gpudoctor.reports.language import tell
 from gpudoctor.reports.plan_schema import PlanDocument, PlanGpu, PlanService
-from gpudoctor.reports.words import harmless, short, size
+from gpudoctor.reports.words import cells, doubled, harmless, padded, short, size, undoubled
 
 VERDICTS = {
     "fits": "EVERYTHING FITS",
@@ -39,29 +39,30 @@ def letters(plan: PlanDocument) -> dict[str, str]:
 def _head(plan: PlanDocument) -> Iterator[str]:
     driver = f", driver {plan.machine.driver}" if plan.machine.driver else ""
     yield harmless(f"{plan.machine.name}: {len(plan.services)} services on {len(plan.gpus)} GPUs{driver}")
-    yield VERDICTS[plan.verdict]
+    yield tell(VERDICTS[plan.verdict])
     if plan.machine.assumed:
         yield harmless("assumed: " + "; ".join(plan.machine.assumed))
 
 
 def _services(plan: PlanDocument, width: int) -> Iterator[str]:
-    rows = [("", "service", "runs", "GPU", "needs", "write"), *(_row(plan, each) for each in plan.services)]
-    widths = [max(_cells(row[column]) for row in rows) for column in range(5)]
+    head = ("", tell("service"), tell("runs"), "GPU", tell("needs"), tell("write"))
+    rows = [head, *(_row(plan, each) for each in plan.services)]
+    widths = [max(cells(row[column]) for row in rows) for column in range(5)]
     for row in rows:
-        line = "  ".join(_padded(cell, widths[n]) for n, cell in enumerate(row[:5]))
+        line = "  ".join(padded(cell, widths[n]) for n, cell in enumerate(row[:5]))
         # What to write is what one copies: a line of its own where the terminal is narrow.
-        if _cells(line) + 2 + _cells(row[5]) <= width - 2:
+        if cells(line) + 2 + cells(row[5]) <= width - 2:
             yield f"  {line}  {row[5]}".rstrip()
         else:
             yield f"  {line}".rstrip()
-            if row[5] not in ("write", "-", ""):
+            if row is not head and row[5] not in ("-", ""):
                 yield f"      {row[5]}"
 
 
 def _row(plan: PlanDocument, each: PlanService) -> tuple[str, str, str, str, str, str]:
     runs = " ".join(part for part in (each.kind or each.engine or "", each.version or "") if part)
     model = ",".join(each.models)
-    where = "nowhere" if each.verdict == "does-not-fit" else "?" if each.device_ids is None else ",".join(
+    where = tell("nowhere") if each.verdict == "does-not-fit" else "?" if each.device_ids is None else ",".join(
         map(str, each.device_ids))
     if each.changed and each.written_device_ids != each.device_ids and each.written_device_ids is not None:
         where = f"{','.join(map(str, each.written_device_ids))} -> {where}"
@@ -83,7 +84,7 @@ def _picture(plan: PlanDocument, width: int) -> Iterator[str]:
         yield harmless(f"  {name:{label}} [{bar}]{' ' * (room - len(bar))} {over} of {size(gpu.total_bytes)}")
         if gpu.unknown:
             yield harmless(f"  {'':{label}}  and what {', '.join(gpu.unknown)} takes, which is not known")
-    yield "  letters are services, = others or the driver, - kept free, . left"
+    yield "  " + tell("letters are services, = others or the driver, - kept free, . left")
 
 
 def _bar(plan: PlanDocument, gpu: PlanGpu, room: int, most: int) -> str:
@@ -118,7 +119,7 @@ def _findings(plan: PlanDocument, width: int) -> Iterator[str]:
 
 
 def _why(plan: PlanDocument, width: int) -> Iterator[str]:
-    yield "  why"
+    yield "  " + tell("why")
     for each in plan.services:
         yield f"    {letters(plan)[each.name]} {_cut(each.name)}: size from {short(each.source)}"
         for line in each.why:
@@ -130,20 +131,11 @@ def _why(plan: PlanDocument, width: int) -> Iterator[str]:
 
 
 def _wrapped(text: str, width: int, indent: int) -> Sequence[str]:
-    lines = textwrap.wrap(harmless(text), max(width - 2, 20), subsequent_indent=" " * indent,
+    lines = textwrap.wrap(doubled(harmless(text)), max(width - 2, 20), subsequent_indent=" " * indent,
                           break_long_words=False, break_on_hyphens=False, drop_whitespace=True)  # fmt: skip
-    return [f"  {line}" for line in lines]
+    return [f"  {undoubled(line)}" for line in lines]
 
 
 def _cut(text: str) -> str:
     text = harmless(text)
     return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 3]}..."
-
-
-def _cells(text: str) -> int:
-    """Return how many columns a terminal gives a text: Korean and Chinese take two."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-
-
-def _padded(text: str, width: int) -> str:
-    return text + " " * max(width - _cells(text), 0)

@@ -9,9 +9,9 @@ from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.judging.reach import as_address, ways
 from gpudoctor.judging.reach_remedies import command_there, port_of
 from gpudoctor.judging.served import held, slots_of
-from gpudoctor.reports.words import short, size
+from gpudoctor.reports.language import tell
+from gpudoctor.reports.words import cells, padded, short, size
 
-_HEAD = ("endpoint", "engine", "model", "runs on", "context", "slots", "speed")
 _WIDEST = 60
 _OUTCOMES = """    a number            it is reached (401 and 403 want a key)
     Connection refused  nobody listens at that address, or a firewall says no
@@ -26,10 +26,12 @@ def table(facts: Snapshot) -> str:
     serving = facts.serving
     if not isinstance(serving, Serving) or not serving.endpoints:
         return ""
-    rows = [_HEAD, *(row for each in serving.endpoints for row in _rows(each, facts))]
-    cells = [[_cut(short(cell)) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(_HEAD))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
+    head = (tell("endpoint"), tell("engine"), tell("model"), tell("runs on"), tell("context"), tell("slots"),
+            tell("speed"))  # fmt: skip
+    rows = [head, *(row for each in serving.endpoints for row in _rows(each, facts))]
+    texts = [[_cut(short(cell)) for cell in row] for row in rows]
+    widths = [max(cells(row[column]) for row in texts) for column in range(len(head))]
+    lines = ("  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in texts)
     return "".join(f"  {line}\n" for line in lines) + "\n"
 
 

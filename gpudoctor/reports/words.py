@@ -3,6 +3,7 @@
 import contextlib
 import shlex
 import string
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,33 @@ def harmless(text: str) -> str:
 def short(text: str, longest: int = _LONGEST) -> str:
     """Return the text made harmless, and cut where it is longer than anything that is meant to be read."""
     return harmless(text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)")
+
+
+def cells(text: str) -> int:
+    """Return how many columns a terminal gives a text: Korean and Chinese take two each."""
+    return len(text) if text.isascii() else sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def padded(text: str, width: int, *, right: bool = False) -> str:
+    """Return the text filled up with spaces to so many columns; ``right`` moves it to their end."""
+    space = " " * (width - cells(text))
+    return space + text if right else text + space
+
+
+#: Stands behind every wide character while lines are broken, so that it counts as two.
+_SECOND = "\0"
+
+
+def doubled(text: str) -> str:
+    """Return a text for something that breaks lines by counting characters: wide ones count twice."""
+    if text.isascii():
+        return text
+    return "".join(c + _SECOND if unicodedata.east_asian_width(c) in "WF" else c for c in text)
+
+
+def undoubled(text: str) -> str:
+    """Return the broken lines as they are meant to be printed."""
+    return text.replace(_SECOND, "")
 
 
 def size(count: float) -> str:
