@@ -29,7 +29,11 @@ class Choice(NamedTuple):
 
 
 class Placement(NamedTuple):
-    """The best found: a choice for each service, None where it fits nowhere. ``exact``: nothing better exists."""
+    """The best found: a choice for each service, None where it fits nowhere.
+
+    ``exact``: nothing better exists, sets of more than four times the GPUs that a service needs aside (twice, on more
+    than eight GPUs).
+    """
 
     choices: tuple[Choice | None, ...]
     cost: int
@@ -59,8 +63,7 @@ def choices_of(service: Service, needs: Needs, *, lessened: bool = False) -> tup
                 if load is None:
                     continue
                 first = first or count
-                used = tuple(n for n, claim in zip(gpus, load.claims, strict=True) if claim)
-                if len(used) < len(gpus) and not service.pinned and used != service.written:
+                if not all(load.claims) and gpus != service.written:
                     # An engine that leaves GPUs empty was counted with fewer.
                     continue
                 found.append(Choice(gpus, load.claims, _cost(service, gpus, flavour, needs), flavour, load))

@@ -84,7 +84,7 @@ class PlanGpu(PlanPart, frozen=True, kw_only=True):
 
 
 class PlanSearch(PlanPart, frozen=True, kw_only=True):
-    """How the placement was found; ``exact``: no other is better."""
+    """How the placement was found; ``exact``: no other is better, far larger sets of GPUs aside."""
 
     exact: bool
     steps: int
@@ -147,7 +147,7 @@ def _service(placed: Placed) -> PlanService:
         # The share and context of the plan are part of what is written.
         asked = placed.question.settings._replace(context=settings.context)
         launch = lines(placed.question._replace(settings=asked), prediction)
-    ids = tuple(claims_of(placed)) if choice is not None else None
+    ids = choice.gpus if choice is not None else None
     return PlanService(
         name=service.name,
         file=service.origin.file,

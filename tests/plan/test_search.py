@@ -130,3 +130,13 @@ def test_a_search_that_stops_early_leaves_nobody_out_who_has_a_place() -> None:
     found = place(many, needs)
     assert not found.exact
     assert all(choice is not None for choice in found.choices)
+
+
+def test_gpus_that_an_engine_leaves_empty_stay_written() -> None:
+    needs = Needs(house("4x Quadro RTX 8000"))
+    settings = Settings(engine="ollama", version="0.11.10", context=8192)
+    service = Service("fast", HERE, engine="ollama", models=("gpt-oss:20b",), settings=settings, written=(2, 3))
+    (choice,) = place([service], needs).choices
+    assert choice is not None
+    assert choice.gpus == (2, 3)
+    assert sum(claim > 0 for claim in choice.claims) == 1

@@ -227,3 +227,11 @@ def test_depends_on_in_a_circle_is_one_line(gpudoctor: Run, tmp_path: Path) -> N
     done = gpudoctor("plan", tmp_path / "c.yml", "--hardware", "2x L4")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "circle" in done.stderr
+
+
+def test_containers_that_run_are_planned_by_their_commands(plan: Callable[..., dict[str, Any]]) -> None:
+    machine = PLANS.parent / "dgx-h100x16-twelve-containers" / "snapshot.json"
+    document = plan("--snapshot", machine, code=3)
+    assert len(document["services"]) == 12
+    assert [each["device_ids"] for each in document["services"]] == [[n] for n in range(12)]
+    assert "takes 0.92 of GPU 0 whatever its model" in messages(document, "unknown")[0]
