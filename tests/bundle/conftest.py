@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ensurepip
 import os
 import subprocess
 import sys
@@ -33,6 +34,12 @@ def cut() -> Callable[..., Done]:
 
 
 @pytest.fixture(scope="session")
+def pythons() -> tuple[str, ...]:
+    """The Pythons that the bundle is for."""
+    return PYTHONS
+
+
+@pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
     """What ``gpudoctor bundle`` made, and what it said; the wheels come from the index."""
     archive = tmp_path_factory.mktemp("made") / "gpudoctor.tar.gz"
@@ -56,10 +63,13 @@ def unpacked(made: tuple[Path, Done], tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def installed(made: tuple[Path, Done], unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The prefix into which the bundle's own installer put it, without network."""
-    prefix = tmp_path_factory.mktemp("installed") / "p"
-    script = unpacked / "install.sh"
-    done = without_network("sh", script, "--bundle", made[0], "--prefix", prefix, "--python", sys.executable)
+    """The prefix into which the bundle's own installer put it: without network, and without ensurepip as on Debian."""
+    folder = tmp_path_factory.mktemp("installed")
+    (folder / "empty").mkdir()
+    prefix, script = folder / "p", unpacked / "install.sh"
+    options = ("--bundle", made[0], "--prefix", prefix, "--python", sys.executable)
+    hide = f"mount --bind {folder}/empty {Path(ensurepip.__file__).parent} && "
+    done = without_network("sh", script, *options, hide=hide)
     assert done.returncode == 0, done.stderr
     return prefix
 

@@ -15,8 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.bundle.conftest import PYTHONS
-
 Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
 
@@ -64,12 +62,12 @@ def test_an_index_that_cannot_be_reached(gpudoctor: Run, tmp_path: Path) -> None
 
 
 @pytest.mark.tier("install")
-def test_it_says_whom_it_asks_and_what_it_made(made: tuple[Path, Done]) -> None:
+def test_it_says_whom_it_asks_and_what_it_made(made: tuple[Path, Done], pythons: tuple[str, ...]) -> None:
     archive, done = made
     assert re.match(r"bundle: asks [\w., -]+, as pip is set", done.stderr)
     document = json.loads(done.stdout)
     assert document["schema"] == "gpudoctor.bundle/1"
-    assert document["pythons"] == list(PYTHONS)
+    assert document["pythons"] == list(pythons)
     assert document["library"].startswith("glibc 2.")
     assert document["asked_hosts"]
     assert document["bytes"] == archive.stat().st_size
@@ -86,10 +84,10 @@ def test_sha256sum_agrees_with_every_file(unpacked: Path) -> None:
 
 
 @pytest.mark.tier("install")
-def test_wheels_follow_the_other_python_and_not_the_one_that_ran(unpacked: Path) -> None:
+def test_wheels_follow_the_other_python_and_not_the_one_that_ran(unpacked: Path, pythons: tuple[str, ...]) -> None:
     """tomli is wanted by Python 3.10 alone; pip evaluates that with the Python that it runs in."""
-    wanted = {python: (unpacked / f"requirements/py{python.replace('.', '')}.txt").read_text() for python in PYTHONS}
-    assert {python: "tomli==" in text for python, text in wanted.items()} == {p: p == "3.10" for p in PYTHONS}
+    wanted = {python: (unpacked / f"requirements/py{python.replace('.', '')}.txt").read_text() for python in pythons}
+    assert {python: "tomli==" in text for python, text in wanted.items()} == {p: p == "3.10" for p in pythons}
     assert all(" --hash=sha256:" in line for text in wanted.values() for line in text.splitlines())
 
 
