@@ -50,7 +50,9 @@ class Host:
         settings = " ".join(f"{name}={value}" for name, value in seen.items())
         (self.place / "sshd_config").write_text(
             f"ListenAddress {self.address}\nPort 22\nHostKey {key}\nAuthorizedKeysFile {key}.pub\nUsePAM no\n"
-            f"StrictModes no\nPermitRootLogin yes\nPidFile none\nSetEnv {settings}\n"
+            f"StrictModes no\nPermitRootLogin yes\nPidFile none\n"
+            # Python compiles what it needs of what pip installs, which is little.
+            f"SetEnv {settings} PIP_NO_COMPILE=1\n"
             f"Subsystem sftp internal-sftp\n"
         )
         (self.place / "start.sh").write_text(START.replace("{own}", " ".join(OWN)))

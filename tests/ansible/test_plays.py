@@ -216,5 +216,6 @@ def test_hosts_that_hang_end_in_time_and_are_not_ready(trouble: Play, site: Site
         "-e", f"preflight_executable={site.rack.place}/{{{{ inventory_hostname }}}}/hanging",
     )  # fmt: skip
     assert play.recap["gpu01"]["failed"] == play.recap["gpu03"]["failed"] == 1
-    assert "is ready" not in play.text
+    assert '"msg": "gpu01 is ready' not in play.text
+    assert '"msg": "gpu03 is ready' not in play.text
     assert not (site.reports / "gpu01.json").exists()
