@@ -11,7 +11,7 @@ from gpudoctor.evidence.paste import Paste
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@:\\-]{0,254}")
 _AGO = re.compile(r"(\d{1,6})\s?(s|min|m|h|d|w)")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_PATIENCE = 60.0
+_PATIENCE = {"container": 15.0, "unit": 60.0}
 
 
 def moment(text: str) -> float:
@@ -45,12 +45,12 @@ def fetch(paste: Paste, containers: list[str], units: list[str], since: str | No
             raise Failure(f"{name[:80]!r} cannot be the name of a {kind}", f"--{kind}")
     specs = [
         ProbeSpec(
-            name=f"{kind} {name}", modules=("service_log",), sections=("log",), patience=_PATIENCE,
+            name=f"{kind} {name}", modules=("service_log",), sections=("log",), patience=_PATIENCE[kind],
             options={kind: name, "since": start},
         )
         for kind, name in asked
     ]  # fmt: skip
-    for answer in run_probes(specs, timeout=2 * _PATIENCE, root=root):
+    for answer in run_probes(specs, timeout=2 * max(_PATIENCE.values()), root=root):
         log = answer.sections.get("log")
         if log is None or "log" in answer.missing or not log.get("chunks"):
             reason = answer.missing.get("log", ("its log is empty", ""))[0]

@@ -1,6 +1,7 @@
 """diagnose reads the log of a container from a real engine, and of a unit from a real journal."""
 
 import json
+import socket
 import subprocess
 import uuid
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import pytest
 import rig_images
 from rig import Engine
 
+from gpudoctor.cli import service_logs
 from gpudoctor.cli.failure import Failure
 from gpudoctor.cli.service_logs import fetch, moment
 from gpudoctor.evidence.paste import Paste
@@ -77,6 +79,17 @@ def test_an_engine_that_is_not_there(gpudoctor: Command, tmp_path: Path) -> None
     done = gpudoctor("diagnose", "--container", "vllm", DOCKER_HOST=f"unix://{tmp_path}/none.sock")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_engine_that_accepts_and_never_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(service_logs._PATIENCE, "container", 1.0)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(f"{tmp_path}/hung.sock")
+        silent.listen(4)
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/hung.sock")
+        paste = Paste()
+        fetch(paste, ["vllm"], [], None)
+    assert [piece.file for piece in told(paste).pieces if piece.problem] == ["container vllm"]
 
 
 def journal(root: Path, unit: str, *lines: str, second: int = 1_790_000_000) -> None:
