@@ -48,8 +48,8 @@ INTEGRATIONS: dict[str, Integration] = {
         (File("kubernetes/gpudoctor-npd.json", "/config/gpudoctor-npd.json, for --config.custom-plugin-monitor"),),
         (
             "gpudoctor has to be in node-problem-detector's own image, or on the host where it runs as a service.",
-            "GPUContainerStackUnhealthy judges Docker alone: on nodes with containerd or CRI-O it finds nothing to judge;",
-            "take that condition and its rule out there.",
+            "GPUContainerStackUnhealthy judges Docker alone: on nodes with containerd or CRI-O it finds",
+            "nothing to judge; take that condition and its rule out there.",
         ),
     ),
     "kubernetes": Integration(
