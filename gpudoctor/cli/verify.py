@@ -49,7 +49,6 @@ def verify(
         bool, typer.Option("--write-manifest", help="Write SHA256SUMS into each folder that is whole.")
     ] = False,
     jobs: Annotated[int | None, typer.Option(metavar="N", help="Files read at once; one per core.")] = None,
-    skip: Annotated[list[str] | None, typer.Option(metavar="ID", help="Not this id or glob.")] = None,
     fail_on: Annotated[str, typer.Option(metavar="STATUS", help="fail, warn or never.")] = "fail",
     config: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Thresholds and acceptances.")] = None,
     no_config: Annotated[bool, typer.Option("--no-config", help="Read no configuration but --config.")] = False,
@@ -83,14 +82,13 @@ def verify(
     if jobs is not None and not 1 <= jobs <= 256:
         raise Failure("it is a number from 1 to 256", "--jobs", "leave it out for one per core")
     policy = load_configuration(config or [], no_config)
-    catalogue, selection = select_checks(_CHECKS, skip or [], [])
+    catalogue, selection = select_checks(_CHECKS, [], [])
     when = now()
     known, wanted, system = _inputs(since_report, require, python, platform)
     survey = _found(paths or [], wanted, write_manifest)
     survey.judge_wheels(system, wanted)
     files, stopped = _read(survey, known, jobs, write_manifest, quiet)
 
-    from gpudoctor.checking.finding import Result, skipped
     from gpudoctor.checking.run import run_checks
     from gpudoctor.checking.target import Target
     from gpudoctor.checking.verdict import judge
@@ -100,7 +98,6 @@ def verify(
     facts = Snapshot(files=files)
     chosen = [each for each in selection.chosen if each.area == "files" or each.id in _CHECKS]
     results = run_checks(chosen, facts, Target(), policy)
-    results += [Result(id=each.id, finding=skipped("host", "left out with --skip")) for each in selection.left_out]
     # Another area's check that does not load says nothing about files.
     lost = [each for each in catalogue.broken if each.id.startswith("files.") or each.id in _CHECKS]
     results += lost

@@ -46,8 +46,7 @@ def _folder(plan: Plan, path: str, depth: int, repository: str = "") -> None:
         return
     folders = {e.name for e in entries if e.is_dir(follow_symlinks=False)}
     names = [e.name for e in entries if e.name not in folders]
-    name = os.path.basename(os.path.normpath(path))
-    if hub.is_repository(name, folders):
+    if hub.is_repository(os.path.basename(os.path.abspath(path)), folders):
         for snapshot in hub.add_repository(plan, path):
             if os.path.isdir(snapshot):
                 _folder(plan, snapshot, depth + 1, path)
@@ -67,7 +66,9 @@ def _folder(plan: Plan, path: str, depth: int, repository: str = "") -> None:
         skipped.add(".cache")
     add_sets(plan, path, names)
     for name in names:
-        if not (is_list_name(name) and not repository and add_list(plan, os.path.join(path, name), named=False)):
+        if ollama.BLOB.fullmatch(name):
+            ollama.add_blob(plan, os.path.join(path, name))
+        elif not (is_list_name(name) and not repository and add_list(plan, os.path.join(path, name), named=False)):
             _file(plan, os.path.join(path, name), repository)
     if any(each.endswith(".whl") for each in names):
         plan.wheel_folders[path] = names

@@ -10,7 +10,7 @@ from gpudoctor.verify.jobs import Expected, Plan
 _LARGEST = 64 << 20
 _LINES = 1 << 20
 _NAMES = re.compile(
-    r"(?:(?:md5|sha1|sha224|sha256|sha384|sha512|b2)sums?|checksums?)(?:[._-].*)?(?:\.txt)?$"
+    r"(?:(?:md5|sha1|sha224|sha256|sha384|sha512|b2)sums?|checksums?)(?:[._-](?:md5|sha\d{1,3}|b2))?(?:\.txt)?$"
     r"|.*\.(?:md5|sha1|sha224|sha256|sha384|sha512|b2)(?:sums?)?(?:\.txt)?$",
     re.IGNORECASE,
 )

@@ -70,7 +70,7 @@ def _references(plan: Plan, folder: str, snapshots: str, depth: int) -> None:
 def linked_blob(folder: str, path: str) -> str | None:
     """Return the blob of this repository that a snapshot's link leads to; None for a link that leads elsewhere."""
     target = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
-    inside = os.path.join(os.path.normpath(folder), "blobs")
+    inside = os.path.normpath(os.path.join(folder, "blobs"))
     return target if os.path.dirname(target) == inside else None
 
 

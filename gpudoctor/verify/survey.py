@@ -81,7 +81,13 @@ class Survey:
                 unlisted[root] = unlisted.get(root, 0) + 1
             else:
                 kept.append(each)
-        everything = sorted((*kept, *left, *self.plan.notes), key=lambda each: each.path)
+        missing: set[str] = set()
+        everything = []
+        for each in sorted((*kept, *left, *self.plan.notes), key=lambda each: each.path):
+            # Index, other shards and a list may each miss the same file.
+            if each.outcome != "missing" or each.path not in missing:
+                everything.append(each)
+            missing |= {each.path} if each.outcome == "missing" else set()
         return Files(files=tuple(everything), wheel_folders=tuple(self.wheel_folders), unlisted=unlisted,
                      interrupted=interrupted)  # fmt: skip
 
@@ -91,11 +97,13 @@ class Survey:
     def inside(self, folder: str) -> list[Job]:
         """The files below a folder that a list of it names: no links, no older list."""
         top = os.path.normpath(folder)
-        start = "" if top == "." else top.rstrip("/") + "/"
+        start = top.rstrip("/") + "/"
         return [
             job
             for path, job in self.plan.jobs.items()
-            if path.startswith(start) and not os.path.islink(path) and path != start + NAME
+            if (path.startswith(start) or (top == "." and not path.startswith(("/", "../"))))
+            and not os.path.islink(path)
+            and os.path.relpath(path, top) != NAME
         ]
 
 

@@ -122,6 +122,23 @@ def test_a_list_that_was_written_is_one_of_sha256sum(
     assert checked.returncode == 0
 
 
+def test_a_script_whose_name_looks_like_a_list_is_none(verify: Verify, tmp_path: Path) -> None:
+    (tmp_path / "a.dat").write_bytes(DATA)
+    hash_list(tmp_path, "a.dat")
+    (tmp_path / "checksum_utils.py").write_text("import hashlib\n")
+    assert verify(tmp_path).code == 0
+
+
+def test_lists_of_two_folders_hold_each_its_own(
+    gpudoctor: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.dat").write_bytes(DATA)
+    assert gpudoctor("verify", ".", "../two", "--write-manifest", cwd=tmp_path / "one").returncode == 0
+    assert [(tmp_path / name / "SHA256SUMS").read_text() for name in ("one", "two")] == [f"{DIGEST}  a.dat\n"] * 2
+
+
 def test_no_list_is_written_of_files_that_are_broken(verify: Verify, tmp_path: Path) -> None:
     (tmp_path / "a.dat").write_bytes(DATA)
     before = hash_list(tmp_path, "a.dat").read_bytes()

@@ -1,5 +1,6 @@
 """Models that arrived broken, or not whole, are named; those that arrived whole are not."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +52,11 @@ def test_one_blob_alone_is_compared_with_its_name(verify: Verify, store: dict[st
     assert verify(store["weights"]).code == 0
 
 
+def test_the_blobs_alone_are_compared_with_their_names(verify: Verify, tmp_path: Path, store: dict[str, Path]) -> None:
+    flip(store["config"])
+    assert verify(tmp_path / "blobs").of("fail") == [(BROKEN, f"blobs/{store['config'].name}")]
+
+
 def test_a_manifest_that_is_cut(verify: Verify, tmp_path: Path, store: dict[str, Path]) -> None:
     cut(store["manifest"], 5)
     assert verify(tmp_path).of("fail") == [(BROKEN, "manifests/registry.ollama.ai/library/tiny/1b")]
@@ -92,7 +98,7 @@ def test_a_shard_that_is_cut_or_has_grown(verify: Verify, tmp_path: Path) -> Non
 
 def test_a_shard_is_missing(verify: Verify, tmp_path: Path) -> None:
     sharded(tmp_path)[1].unlink()
-    assert {subject for _, subject in verify(tmp_path).of("fail")} == {"model-00002-of-00003.safetensors"}
+    assert verify(tmp_path).of("fail") == [(BROKEN, "model-00002-of-00003.safetensors")]
 
 
 def test_a_part_of_a_gguf_set_is_missing(verify: Verify, tmp_path: Path) -> None:
@@ -156,6 +162,13 @@ def test_a_whole_hugging_face_cache(verify: Verify, tmp_path: Path) -> None:
     hub_cache(tmp_path)
     verdict = verify(tmp_path)
     assert (verdict.code, len(verdict.of("pass")), verdict.of("unknown", "info")) == (0, 3, [])
+
+
+def test_a_cache_that_is_named_from_within(
+    gpudoctor: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    repository = hub_cache(tmp_path)["repository"]
+    assert gpudoctor("verify", ".", cwd=repository).returncode == 0
 
 
 @pytest.mark.parametrize("name", ["model-00001-of-00001.safetensors", "config.json"])
