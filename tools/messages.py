@@ -59,9 +59,10 @@ def texts(root: Path = ROOT) -> Iterator[Text]:
 def _in_code(tree: ast.Module, place: str) -> Iterator[str]:
     constants: Constants = {}
     for node in ast.walk(tree):
-        for target in node.targets if isinstance(node, ast.Assign) else ():
-            if isinstance(target, ast.Name):
-                constants.setdefault(target.id, []).append(node.value)
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                if isinstance(target, ast.Name):
+                    constants.setdefault(target.id, []).append(node.value)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
