@@ -16,6 +16,7 @@ with a key.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from gpudoctor.checking import Finding, check, passed, saw, skipped, step, warned
 from gpudoctor.facts.compose import Compose, Service
@@ -38,6 +39,9 @@ def port_open(compose: Compose) -> Iterator[Finding]:
         if name not in _KEYS:
             yield skipped(service.subject, "runs no engine whose API gpudoctor knows")
             continue
+        if service.network_mode == "host" and not _has_key(service, name):
+            yield _on_the_host(service, name)
+            continue
         open_ports = [port for port in service.ports if port.address in _EVERYWHERE]
         if not open_ports:
             yield passed(service.subject, "publishes nothing on all interfaces",
@@ -54,6 +58,20 @@ def port_open(compose: Compose) -> Iterator[Finding]:
                     inside=port.container_port, outside=port.host_port or port.container_port,
                     fix=step('Publish it on this machine only: "127.0.0.1:{outside}:{inside}", or start the engine '
                              "with a key.")))
+
+
+def _on_the_host(service: Service, name: str) -> Finding:
+    """Judge a service in the host's network, where it listens by its own flag and nothing is published."""
+    words = " ".join(service.command).replace("=", " ").split()
+    hosts = [after for word, after in pairwise(words) if word == "--host"]
+    seen = saw("network_mode", "host", service.place.file)
+    if hosts and hosts[-1] in ("0.0.0.0", "::"):
+        return at(service.place, warned(
+            service.subject, "{engine} answers everyone who reaches the machine: it is in the host's network, listens "
+            "on {address}, and no key is asked for", engine=name, address=hosts[-1], evidence=seen,
+            fix=step("Let it listen on this machine only: --host 127.0.0.1, or start the engine with a key.")))
+    return skipped(service.subject, "it is in the host's network: on which addresses it listens is not in the file",
+                   evidence=seen)
 
 
 def _has_key(service: Service, name: str) -> bool:
