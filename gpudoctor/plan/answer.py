@@ -84,7 +84,7 @@ def plan(services: Sequence[Service], hardware: Hardware) -> Plan:
     if any(choice is None for choice in placement.choices) and any(service.pinned for service in known):
         free = place([service._replace(pinned=False) for service in known], needs, busy)
         unpinned = free if _left_out(free) < _left_out(placement) else None
-    choices = iter(settled(known, placement.choices, needs))
+    choices = iter(settled(known, placement.choices, needs, busy))
     drafts = [Placed(each, next(choices) if each in known else None) for each in services]
     return Plan(hardware, tuple(_verified(draft, drafts, needs) for draft in drafts), written, placement, unpinned)
 

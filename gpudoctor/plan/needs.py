@@ -180,12 +180,20 @@ def kept_free(question: Question, prediction: Prediction) -> int:
 
 
 def least_share(question: Question) -> float | None:
-    """Return the smallest share in steps of 0.01 that serves the context asked for; None when none does."""
+    """Return the smallest share in steps of 0.01 that serves the context asked for; None when none does.
+
+    Where the card has the room, fit's own error comes on top: a share that nearly suffices does not start.
+    """
+    return _least_share(question, careful=True) or _least_share(question, careful=False)
+
+
+def _least_share(question: Question, *, careful: bool) -> float | None:
     low, high = 0, 100
     while high - low > 1:
         middle = (low + high) // 2
-        margin = predict(question, gpu_memory_utilization=middle / 100).margin_bytes
-        if margin is not None and margin >= 0:
+        prediction = predict(question, gpu_memory_utilization=middle / 100)
+        margin = prediction.margin_bytes
+        if margin is not None and margin >= (prediction.error[0] if careful else 0):
             high = middle
         else:
             low = middle

@@ -13,7 +13,7 @@ from gpudoctor.plan.service import PARALLEL, Flavour, Load, Service
 # more GPUs than needed, a GPU shared, and at last how full the GPUs get (squares: evenly is better).
 LEFT_OUT, SHORTER, CHANGED, UNLINKED, APART, CARDS, SHARED = 10**21, 10**19, 10**17, 10**15, 10**13, 10**11, 10**9
 #: Choices looked at before the search stops with the best it has.
-MOST_STEPS = 60_000
+MOST_STEPS = 40_000
 #: Sets of one size tried for one service; beyond it only neighbours, link groups and what is written.
 _MOST_SETS = 600
 

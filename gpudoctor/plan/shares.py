@@ -1,7 +1,7 @@
 """The shares that engines of one GPU may take: figures that add up, so that the order of starting does not matter."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from gpudoctor.fit.limits import predict
 from gpudoctor.plan.needs import RESERVE_BYTES, Needs
@@ -9,15 +9,17 @@ from gpudoctor.plan.search import Choice
 from gpudoctor.plan.service import Load, Service
 
 
-def settled(services: Sequence[Service], choices: Sequence[Choice | None], needs: Needs) -> list[Choice | None]:
+def settled(
+    services: Sequence[Service], choices: Sequence[Choice | None], needs: Needs, busy: Collection[int] = ()
+) -> list[Choice | None]:
     """Return the choices with the room that is left given to those that take a share, up to their default.
 
-    A share that its owner wrote stays, where it fits.
+    A share that its owner wrote stays, where it fits. ``busy`` are GPUs whose room nobody can tell: it is not given.
     """
     found = list(choices)
     for i, service in enumerate(services):
         choice = found[i]
-        if choice is None or not service.takes_share or not choice.flavour.free_share:
+        if choice is None or not service.takes_share or not choice.flavour.free_share or {*choice.gpus} & {*busy}:
             continue
         waiting = [k for k in range(i + 1, len(services)) if services[k].takes_share]
         found[i] = _raised(service, choice, [each for k, each in enumerate(found) if each and k != i],

@@ -42,6 +42,13 @@ def render(plan: PlanDocument) -> str:
     )  # fmt: skip
 
 
+def _short(name: str) -> str:
+    """Return what tells a card from others, short enough to stand beside its bar."""
+    for word in ("NVIDIA ", "GeForce ", "Quadro ", "Radeon "):
+        name = name.replace(word, "")
+    return name if len(name) <= 15 else f"{name[:13]}.."
+
+
 def _colors(plan: PlanDocument) -> dict[str, str]:
     return {each.name: COLORS[n % len(COLORS)] for n, each in enumerate(plan.services)}
 
@@ -50,7 +57,8 @@ def _picture(plan: PlanDocument) -> dict[str, Any]:
     most = max(gpu.total_bytes for gpu in plan.gpus)
     rows = [
         {
-            "y": 10 + n * _ROW, "label": f"GPU {gpu.index}", "name": gpu.name, "width": _BAR * gpu.total_bytes / most,
+            "y": 10 + n * _ROW, "label": f"GPU {gpu.index}", "name": gpu.name, "short": _short(gpu.name),
+            "width": _BAR * gpu.total_bytes / most,
             "blocks": _blocks(plan, gpu, most),
             "left": f"over by {size(-gpu.left_bytes)}" if gpu.left_bytes < 0 else f"{size(gpu.left_bytes)} left of "
             f"{size(gpu.total_bytes)}",

@@ -235,3 +235,9 @@ def test_containers_that_run_are_planned_by_their_commands(plan: Callable[..., d
     assert len(document["services"]) == 12
     assert [each["device_ids"] for each in document["services"]] == [[n] for n in range(12)]
     assert "takes 0.92 of GPU 0 whatever its model" in messages(document, "unknown")[0]
+
+
+def test_room_beside_an_unknown_service_is_not_given_away(plan: Callable[..., dict[str, Any]]) -> None:
+    document = plan(PLANS / "starved.yml", "--hardware", "A100 80GB PCIe + L40S", code=1)
+    assert document["gpus"][0]["unknown"] == ["custom"]
+    assert document["gpus"][0]["left_bytes"] > 20 * 2**30
