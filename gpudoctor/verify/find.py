@@ -45,7 +45,12 @@ def _folder(plan: Plan, path: str, depth: int, repository: str = "") -> None:
         plan.note(path, "unreadable", "it lies too deep", kind="folder")
         return
     folders = {e.name for e in entries if e.is_dir(follow_symlinks=False)}
-    names = [e.name for e in entries if e.name not in folders]
+    names = []
+    for entry in entries:
+        if entry.is_file(follow_symlinks=False) or (entry.is_symlink() and not _special(entry.path)):
+            names.append(entry.name)
+        elif entry.name not in folders:
+            plan.job(entry.path)
     if hub.is_repository(os.path.basename(os.path.abspath(path)), folders):
         for snapshot in hub.add_repository(plan, path):
             if os.path.isdir(snapshot):
@@ -74,6 +79,11 @@ def _folder(plan: Plan, path: str, depth: int, repository: str = "") -> None:
         plan.wheel_folders[path] = names
     for name in sorted(folders - skipped - {".git", ".locks", ".no_exist"}):
         _folder(plan, os.path.join(path, name), depth + 1, repository)
+
+
+def _special(path: str) -> bool:
+    """True for a link to a pipe, a socket or a device: to open one as a list could wait for ever."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def _file(plan: Plan, path: str, repository: str = "") -> None:

@@ -32,6 +32,8 @@ def add_layout(plan: Plan, folder: str) -> None:
 
 
 def _small(path: str) -> bytes | None:
+    if not os.path.isfile(path):
+        return None
     try:
         with open(path, "rb") as file:
             data = file.read(LARGEST_JSON + 1)

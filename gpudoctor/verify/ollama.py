@@ -68,6 +68,8 @@ def _manifests(plan: Plan, store: str, folder: str, depth: int) -> None:
         if entry.is_dir(follow_symlinks=False):
             if depth < _DEPTH:
                 _manifests(plan, store, entry.path, depth + 1)
+        elif not os.path.isfile(entry.path):
+            plan.note(entry.path, "unreadable", "it is no regular file", kind="Ollama manifest", model=True)
         elif not entry.name.startswith("."):
             _manifest(plan, store, entry.path)
 

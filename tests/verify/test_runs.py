@@ -132,6 +132,14 @@ def test_what_is_no_regular_file_is_not_waited_for(verify: Verify, copied: Path)
     assert (verdict.code, verdict.of("unknown")) == (3, [("files.unverifiable", "copy/pipe.dat")])
 
 
+@pytest.mark.parametrize("name", ["SHA512SUMS", "model.safetensors.index.json", "model.gguf", "x.whl", "image.tar"])
+def test_a_pipe_under_the_name_of_anything_is_not_waited_for(verify: Verify, copied: Path, name: str) -> None:
+    os.mkfifo(copied / name)
+    (copied / f"link-{name}").symlink_to(name)
+    verdict = verify(copied)
+    assert (verdict.code, len(verdict.of("unknown"))) == (3, 2)
+
+
 def test_links_that_lead_in_a_circle(verify: Verify, copied: Path) -> None:
     (copied / "self").symlink_to("self")
     (copied / "up").symlink_to("..")
