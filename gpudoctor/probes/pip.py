@@ -158,5 +158,7 @@ def _failure(text: str, code: int) -> PipFailure:
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     said = errors[-1] if errors else lines[-1] if lines else f"exit code {code}"
     # Beside a mirror that is down another may have answered: only what was then not found counts as unreachable.
+    if "No space left on device" in text:
+        said = "No space left on device"
     decides = text if "No matching distribution" in text else said
     return PipFailure(f"pip: {said[:400]}", unreachable=_UNREACHED.search(decides) is not None)
