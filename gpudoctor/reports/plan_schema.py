@@ -6,7 +6,8 @@ import msgspec
 
 from gpudoctor.fit.prediction import Need
 from gpudoctor.plan.answer import Placed, Plan
-from gpudoctor.plan.findings import claims_of, results, to_write
+from gpudoctor.plan.findings import results
+from gpudoctor.plan.saying import claims_of, to_write
 from gpudoctor.reports.report import ReportResult, ReportTool, show
 
 Verdict = Literal["fits", "conflict", "does-not-fit", "unknown"]
