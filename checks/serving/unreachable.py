@@ -117,7 +117,7 @@ def _from_outside(
     seen = (*seen, *(saw(f"from outside to {way.address}", _told(way), f"addresses, rules of {way.interface}")
                      for way in found[:8]))  # fmt: skip
     if sender is not None and found:
-        seen = (*seen, saw("to try on the other side", command_there(each, found[0]), "gpudoctor"))
+        seen = (*seen, saw("to try on the other side", command_there(each, found[0], sender), "gpudoctor"))
     who = sender or "another machine"
     if not found:
         if sender is None:

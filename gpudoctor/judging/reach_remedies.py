@@ -5,7 +5,7 @@ from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.docker import Containers
 from gpudoctor.facts.firewall import Firewall
 from gpudoctor.facts.serving import Endpoint
-from gpudoctor.judging.reach import Way
+from gpudoctor.judging.reach import Way, as_address, scope_of
 
 #: What an engine answers without a key or a model.
 _QUESTIONS = {"ollama": "/api/version", "tgi": "/info"}
@@ -52,9 +52,12 @@ def behind_router(way: Way, port: int, inner: int | None) -> tuple[Step, ...]:
                  "machine a fixed address there.", address=way.address), second)  # fmt: skip
 
 
-def command_there(each: Endpoint, way: Way) -> str:
-    """Return the one command to run on the other side."""
+def command_there(each: Endpoint, way: Way, sender: str) -> str:
+    """Return the one command to run on the other side; from the internet a private address is the router's matter."""
+    address = as_address(sender)
     host = f"[{way.address}]" if ":" in way.address else way.address
+    if address is not None and scope_of(address) == "public" and way.scope != "public":
+        host = "PUBLIC-ADDRESS-OF-THE-ROUTER"
     scheme = "https" if each.url.startswith("https:") else "http"
     asked = f"{scheme}://{host}:{port_of(each)}{_QUESTIONS.get(each.engine or '', '/v1/models')}"
     return f"curl -sS -m 5 -o /dev/null -w '%{{http_code}}\\n' {asked}"

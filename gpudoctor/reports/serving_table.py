@@ -42,7 +42,7 @@ def trial(facts: Snapshot, sender: str | None) -> str:
     lines = []
     for each in facts.serving.answering:
         found = ways(port_of(each), each.addresses, facts.firewall, as_address(sender)) if each.local else ()
-        lines += [f"    {short(command_there(each, found[0]), 300)}\n"] if found else []
+        lines += [f"    {short(command_there(each, found[0], sender), 300)}\n"] if found else []
     return f"  To try it, run on {short(sender)}:\n{''.join(lines)}{_OUTCOMES}\n" if lines else ""
 
 

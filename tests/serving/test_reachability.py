@@ -61,6 +61,12 @@ def test_n1_behind_a_router_the_hosts_port_is_forwarded(serving: Serving) -> Non
     assert "forward a TCP port to 192.168.1.20 port 8080: this machine's port. 11434 is the container's" in words(found)
 
 
+def test_n1_from_the_internet_the_router_is_asked(serving: Serving) -> None:
+    found = judged(serving, "rtx8000x4-serving-published-behind-a-router", "--from", "8.8.8.8")
+    (command,) = [each["value"] for each in found["evidence"] if each["what"] == "to try on the other side"]
+    assert "http://PUBLIC-ADDRESS-OF-THE-ROUTER:8080/" in command
+
+
 def test_n1_a_published_port_is_let_in_whatever_ufw_says(serving: Serving) -> None:
     found = judged(serving, "rtx8000x4-serving-published-behind-a-router", "--from", "192.168.1.77")
     assert found["status"] == "pass"
