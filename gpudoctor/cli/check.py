@@ -146,6 +146,7 @@ def check(
             stage=target.stage,
             fail_on=fail_on,  # type: ignore[arg-type]
             facts=facts,
+            asked={each.id for each in selection.chosen} - set(selection.added),
         )
         return report, judgement, facts
 
@@ -162,7 +163,8 @@ def check(
     ready_in = 0.0 if again is None else again
     seen = until(look, lambda seen: seen[0].run.exit_code == 0, lambda seen: one_line(deciding(seen[0])), ready_in)
     show(seen)
-    return exit_code(seen[0].run.exit_code, seen[0].verdict, style, unknown_is)
+    report = seen[0]
+    return exit_code(report.run.exit_code, report.verdict, style, unknown_is, report.run.judged)
 
 
 def _is_image(text: str) -> bool:

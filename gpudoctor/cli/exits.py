@@ -38,8 +38,14 @@ def style_for(style: str | None, on_unknown: str | None, format_name: str) -> tu
     return chosen, on_unknown or _ON_UNKNOWN.get(chosen, "fail")  # type: ignore[return-value]
 
 
-def exit_code(code: int, verdict: str, style: Style, on_unknown: OnUnknown) -> int:
-    """Put the contract's exit code (0, 1 or 3) into a style; a pass that was none is said on standard error."""
+def exit_code(code: int, verdict: str, style: Style, on_unknown: OnUnknown, judged: bool = True) -> int:
+    """Put the contract's exit code (0, 1 or 3) into a style; a pass that was none is said on standard error.
+
+    ``judged`` is False where every check was skipped: a monitor that asks about one thing must not hear that it is
+    well when there is no such thing to look at.
+    """
+    if not judged and style in ("nagios", "npd"):
+        code, verdict = 3, "unknown"
     if style == "nagios":
         return _NAGIOS[verdict]
     if style == "npd":

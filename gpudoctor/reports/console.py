@@ -302,6 +302,8 @@ def _summary(report: Report) -> Text:
 
 def verdict(report: Report) -> str:
     """Return the verdict as a sentence."""
+    if report.verdict == "pass" and not report.run.judged:
+        return tell("Nothing was judged: every check was skipped here.")
     if report.verdict == "unknown":
         return tell("No verdict: what decides could not be judged.")
     installing = report.run.stage == "pre-install"

@@ -2,7 +2,7 @@
 
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.reports.report import Report
-from gpudoctor.reports.summary import deciding, one_line, roots
+from gpudoctor.reports.summary import NOTHING_JUDGED, deciding, one_line, roots
 from gpudoctor.reports.words import harmless
 
 WORDS = {"pass": "OK", "warn": "WARNING", "fail": "CRITICAL", "unknown": "UNKNOWN"}
@@ -14,12 +14,13 @@ def render(report: Report, facts: Snapshot) -> str:
     counts = report.summary
     figures = " ".join(f"{name}={counts[name]};;;0" for name in ("fail", "warn", "unknown", "pass"))
     figures += f" time={report.run.duration_s}s;;;0"
-    first = _text(one_line(deciding(report)))
+    word = WORDS[report.verdict] if report.run.judged else "UNKNOWN"
+    first = _text(one_line(deciding(report)) if report.run.judged else NOTHING_JUDGED)
     others = [r for r in roots(report, "fail", "warn", "unknown") if r not in deciding(report)[:1]]
     lines = [f"{WORDS[r.status]} {r.id} {r.subject}: {r.message}" for r in others]
     if len(lines) > _MOST_LINES:
         lines[_MOST_LINES:] = [f"and {len(lines) - _MOST_LINES} more"]
-    head = f"GPUDOCTOR {WORDS[report.verdict]} - {first} | {figures}"
+    head = f"GPUDOCTOR {word} - {first} | {figures}"
     return "\n".join([head, *(_text(line) for line in lines)]) + "\n"
 
 

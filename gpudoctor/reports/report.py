@@ -1,5 +1,6 @@
 """The report as data: one Finding shape for every command that judges (``gpudoctor.report/1``)."""
 
+from collections.abc import Collection
 from typing import Literal
 
 import msgspec
@@ -62,7 +63,7 @@ class ReportRun(msgspec.Struct, frozen=True, kw_only=True):
     """When, where and with which exit code. ``host`` is the machine that was judged.
 
     ``exit_code`` is that of the contract, whatever ``--exit-style`` made of it. ``fail_on``: the least status that
-    makes it 1.
+    makes it 1. ``judged`` is False where every check that was asked for was skipped.
     """
 
     started: str
@@ -71,6 +72,7 @@ class ReportRun(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int
     stage: Stage = "pre-launch"
     fail_on: FailOn = "fail"
+    judged: bool = True
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,7 +115,7 @@ def show(result: Result) -> ReportResult:
 
 def make_report(
     judgement: Judgement, *, started: str, duration_s: float, host: str, stage: Stage = "pre-launch",
-    fail_on: FailOn = "fail", facts: Snapshot | None = None,
+    fail_on: FailOn = "fail", facts: Snapshot | None = None, asked: Collection[str] | None = None,
 ) -> Report:
     """Make the report of a judgement, in English whatever language is in use (``in_language``).
 
@@ -125,6 +127,7 @@ def make_report(
         stage: What the machine was judged for.
         fail_on: The least status that blocks.
         facts: What was judged, for ``machine``.
+        asked: Ids of the checks that were asked for, as against gatekeepers that came with them; None for all.
     """
     with speaking("en"):
         results = tuple(show(result) for result in judgement.results)
@@ -137,6 +140,7 @@ def make_report(
             exit_code=judgement.exit_code,
             stage=stage,
             fail_on=fail_on,
+            judged=any(r.status != "skip" for r in judgement.results if asked is None or r.id in asked),
         ),
         verdict=judgement.verdict,
         summary=judgement.summary,

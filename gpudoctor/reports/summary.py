@@ -5,6 +5,9 @@ from collections.abc import Iterator, Sequence
 from gpudoctor.checking.finding import Status
 from gpudoctor.reports.report import Report, ReportResult
 
+#: Said to monitors where every check was skipped.
+NOTHING_JUDGED = "nothing was judged: every check was skipped here"
+
 
 def roots(report: Report, *statuses: Status) -> list[ReportResult]:
     """Return the findings of these statuses that nothing else explains and nobody accepted, in the report's order."""

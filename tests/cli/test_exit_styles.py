@@ -38,6 +38,15 @@ def test_every_style_keeps_its_reader_s_contract(
     assert tuple(exit_code(code, verdict, *chosen) for code, verdict in ours) == expected
 
 
+@pytest.mark.parametrize(("form", "code"), [("nagios", 3), ("npd", 2)])
+def test_a_monitor_does_not_hear_that_all_is_well_with_what_is_not_there(
+    gpudoctor: Command, checkout: Path, form: str, code: int
+) -> None:
+    record = checkout / "fixtures/rtx4090x4-without-docker/snapshot.json"
+    done = gpudoctor("check", "--snapshot", record, "--only", "container.clock", "-f", form)
+    assert (done.returncode, "nothing was judged" in done.stdout) == (code, True)
+
+
 def test_a_format_for_monitors_brings_their_exit_codes() -> None:
     assert [style_for(None, None, name)[0] for name in ("nagios", "npd", "json")] == ["nagios", "npd", "default"]
 
