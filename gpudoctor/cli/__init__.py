@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "matrices": ("gpudoctor.cli.matrices", "Show what the tables of versions know, their age and their sources."),
     "explain": ("gpudoctor.cli.explain", "Print the manual of a check, or of the exit codes."),
     "list": ("gpudoctor.cli.list_checks", "List every check with what it says is wrong."),
-    "integrate": ("gpudoctor.cli.integrate", "Print the files by which Slurm, Kubernetes, systemd and others run gpudoctor."),
+    "integrate": ("gpudoctor.cli.integrate", "Print the files by which Slurm, systemd and others run gpudoctor."),
     "snapshot": ("gpudoctor.cli.snapshot", "Record this machine's facts in a file, without secrets."),
     "bundle": ("gpudoctor.cli.bundle", "Make one archive that installs gpudoctor where there is no network."),
     "schema": ("gpudoctor.cli.schema", "Print the JSON Schema of a document that gpudoctor reads or writes."),

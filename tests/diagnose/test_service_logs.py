@@ -35,7 +35,8 @@ def container_that_says(engine: Engine, text: str, *, tty: bool = False) -> str:
     """Run a container to its end and return its name."""
     name = f"says-{uuid.uuid4().hex[:8]}"
     made = engine.client().containers.create(
-        rig_images.GLIBC, ["sh", "-c", f"echo starting >&2; echo '{text}' >&2"], name=name, tty=tty, network_mode="none",
+        rig_images.GLIBC, ["sh", "-c", f"echo starting >&2; echo '{text}' >&2"],
+        name=name, tty=tty, network_mode="none",
         environment={"HF_TOKEN": SECRET, "CUDA_VISIBLE_DEVICES": "0"},
     )  # fmt: skip
     made.start()

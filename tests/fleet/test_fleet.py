@@ -17,7 +17,7 @@ def report(folder: Path, host: str, *problems: tuple[str, str], verdict: str = "
     """Write a node's report as ``check --json`` does, as far as it matters here."""
     statuses = [status for _, status in problems]
     verdict = verdict or next((s for s in ("fail", "unknown", "warn") if s in statuses), "pass")
-    results = [{"id": id_, "status": status, "subject": "host", "message": f"{id_} says so"} for id_, status in problems]
+    results = [{"id": i, "status": status, "subject": "host", "message": f"{i} says so"} for i, status in problems]
     code = {"fail": 1, "unknown": 3}.get(verdict, 0)
     document = {
         "schema": "gpudoctor.report/1",

@@ -9,8 +9,8 @@ def test_every_row_names_a_kind_and_a_source_the_table_has() -> None:
     table = service_kinds.table()
     names = {row.name for row in table.kinds}
     assert {row.kind for row in table.sizes} <= names
-    for row in (*table.kinds, *table.sizes):
-        assert table.source(row.source).url.startswith("https://")
+    for source in (*(row.source for row in table.kinds), *(row.source for row in table.sizes)):
+        assert table.source(source).url.startswith("https://")
 
 
 @pytest.mark.parametrize(
