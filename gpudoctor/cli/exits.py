@@ -44,7 +44,7 @@ def exit_code(code: int, verdict: str, style: Style, on_unknown: OnUnknown, judg
     ``judged`` is False where every check was skipped: a monitor that asks about one thing must not hear that it is
     well when there is no such thing to look at.
     """
-    if not judged and style in ("nagios", "npd"):
+    if not judged and code == 0 and style in ("nagios", "npd"):
         code, verdict = 3, "unknown"
     if style == "nagios":
         return _NAGIOS[verdict]

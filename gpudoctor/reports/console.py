@@ -18,6 +18,7 @@ from gpudoctor.facts.host import Host
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.reports.language import tell, tell_many
 from gpudoctor.reports.report import Report, ReportResult
+from gpudoctor.reports.summary import nothing_judged
 from gpudoctor.reports.words import duration, evidence_value, harmless, short, size
 
 _WORDS = {"fail": "FAIL", "warn": "WARN", "unknown": "UNKNOWN", "info": "INFO", "skip": "SKIP", "pass": "PASS"}
@@ -302,7 +303,7 @@ def _summary(report: Report) -> Text:
 
 def verdict(report: Report) -> str:
     """Return the verdict as a sentence."""
-    if report.verdict == "pass" and not report.run.judged:
+    if nothing_judged(report):
         return tell("Nothing was judged: every check was skipped here.")
     if report.verdict == "unknown":
         return tell("No verdict: what decides could not be judged.")

@@ -2,7 +2,7 @@
 
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.reports.report import Report
-from gpudoctor.reports.summary import NOTHING_JUDGED, deciding, one_line, roots
+from gpudoctor.reports.summary import NOTHING_JUDGED, deciding, nothing_judged, one_line, roots
 from gpudoctor.reports.words import harmless
 
 WORDS = {"pass": "OK", "warn": "WARNING", "fail": "CRITICAL", "unknown": "UNKNOWN"}
@@ -14,8 +14,8 @@ def render(report: Report, facts: Snapshot) -> str:
     counts = report.summary
     figures = " ".join(f"{name}={counts[name]};;;0" for name in ("fail", "warn", "unknown", "pass"))
     figures += f" time={report.run.duration_s}s;;;0"
-    word = WORDS[report.verdict] if report.run.judged else "UNKNOWN"
-    first = _text(one_line(deciding(report)) if report.run.judged else NOTHING_JUDGED)
+    word = "UNKNOWN" if nothing_judged(report) else WORDS[report.verdict]
+    first = _text(NOTHING_JUDGED if nothing_judged(report) else one_line(deciding(report)))
     others = [r for r in roots(report, "fail", "warn", "unknown") if r not in deciding(report)[:1]]
     lines = [f"{WORDS[r.status]} {r.id} {r.subject}: {r.message}" for r in others]
     if len(lines) > _MOST_LINES:

@@ -2,7 +2,7 @@
 
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.reports.report import Report
-from gpudoctor.reports.summary import NOTHING_JUDGED, deciding, one_line
+from gpudoctor.reports.summary import NOTHING_JUDGED, deciding, nothing_judged, one_line
 
 #: NPD's default ``max_output_length``; it cuts bytes, not characters.
 MAX_BYTES = 80
@@ -10,7 +10,7 @@ MAX_BYTES = 80
 
 def render(report: Report, facts: Snapshot) -> str:
     """Return the line."""
-    return line(one_line(deciding(report)) if report.run.judged else NOTHING_JUDGED) + "\n"
+    return line(NOTHING_JUDGED if nothing_judged(report) else one_line(deciding(report))) + "\n"
 
 
 def line(text: str) -> str:

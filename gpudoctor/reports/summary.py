@@ -29,6 +29,11 @@ def deciding(report: Report) -> list[ReportResult]:
     return roots(report, "fail") or roots(report, "warn")
 
 
+def nothing_judged(report: Report) -> bool:
+    """Tell whether a pass means only that every check that was asked for was skipped."""
+    return report.verdict == "pass" and not report.run.judged
+
+
 def one_line(results: Sequence[ReportResult]) -> str:
     """Return ``driver.too-old: sentence`` of the first, and how many more there are."""
     if not results:

@@ -116,9 +116,11 @@ def test_node_problem_detector_would_take_the_file(gpudoctor: Command) -> None:
 @pytest.mark.parametrize(
     ("machine", "conditions"),
     [
-        ("h100x8-healthy", {"Driver": "OK", "Hardware": "OK", "ContainerStack": "OK"}),
+        # No Docker was recorded there: nothing to judge is not well.
+        ("h100x8-healthy", {"Driver": "OK", "Hardware": "OK", "ContainerStack": "Unknown"}),
+        ("rtx4090x4-cdi-healthy", {"Driver": "OK", "Hardware": "OK", "ContainerStack": "OK"}),
         # A lost GPU is the driver's trouble, too, and without a driver nothing works: each names the cause.
-        ("h100x8-gpu-off-the-bus", {"Driver": "NonOK", "Hardware": "NonOK", "ContainerStack": "OK"}),
+        ("h100x8-gpu-off-the-bus", {"Driver": "NonOK", "Hardware": "NonOK", "ContainerStack": "Unknown"}),
         ("rtx4090-nouveau-holds-it", {"Driver": "NonOK", "Hardware": "NonOK", "ContainerStack": "NonOK"}),
         ("rtx4090x4-docker-down", {"Driver": "OK", "Hardware": "OK", "ContainerStack": "NonOK"}),
     ],
