@@ -1,6 +1,5 @@
 """``gpudoctor compat``: will a release run here, before five gigabytes are downloaded."""
 
-import datetime
 import re
 import sys
 import time
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gpudoctor.cli.failure import Failure
+from gpudoctor.cli.words import one_of
 
 if TYPE_CHECKING:
     from gpudoctor.facts.snapshot import Snapshot
@@ -41,16 +41,15 @@ def compat(
     from gpudoctor.checking.policy import default_policy
     from gpudoctor.checking.target import parse_engine
     from gpudoctor.checking.verdict import judge
+    from gpudoctor.cli.judging import host_name, now
     from gpudoctor.cli.outputs import parse_outputs, write_outputs
     from gpudoctor.cli.words import parse_gpus
     from gpudoctor.compat.answer import ANSWER, DECIDING, answer
     from gpudoctor.reports.report import make_report
 
-    for flag, value, allowed in (("--fail-on", fail_on, ("fail", "warn", "never")),
-                                 ("--color", color, ("auto", "always", "never")),
-                                 ("--arch", arch, ("x86_64", "aarch64"))):
-        if value not in allowed:
-            raise Failure(f"{value[:40]!r} is none of {', '.join(allowed)}", flag)
+    one_of("--fail-on", fail_on, ("fail", "warn", "never"))
+    one_of("--color", color, ("auto", "always", "never"))
+    one_of("--arch", arch, ("x86_64", "aarch64"))
     hint = "for example vllm==0.33.0, torch==2.14.0+cu126, ollama, or vllm/vllm-openai:v0.33.0"
     try:
         wish = parse_engine(requirement[:300])
@@ -69,10 +68,8 @@ def compat(
     seen = {result.id for result in results}
     required = [each for each in (ANSWER, *DECIDING) if each in seen]
     judgement = judge(results, policy=policy, gatekeepers={}, required=required, fail_on=fail_on)  # type: ignore[arg-type]
-    when = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    from gpudoctor.facts.host import Host
-
-    host = facts.host.hostname if isinstance(facts.host, Host) and isinstance(facts.host.hostname, str) else "unknown"
+    when = now()
+    host = host_name(facts)
     report = make_report(judgement, started=when, duration_s=time.perf_counter() - started, host=host)
     outputs = parse_outputs("console", json, [])
     write_outputs(outputs, report, facts, judgement=judgement, color=color, verbose=verbose, quiet=quiet)

@@ -1,6 +1,5 @@
 """``gpudoctor compose lint``: what these services will meet on a machine, before they start."""
 
-import datetime
 import os
 import sys
 import time
@@ -11,6 +10,7 @@ import msgspec
 import typer
 
 from gpudoctor.cli.failure import Failure
+from gpudoctor.cli.words import one_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,19 +58,17 @@ def lint(
     started = time.perf_counter()
     from gpudoctor.checking.target import Target
     from gpudoctor.checking.verdict import judge
-    from gpudoctor.cli.judging import load_configuration, select_checks
+    from gpudoctor.cli.judging import host_name, load_configuration, now, select_checks
     from gpudoctor.cli.outputs import parse_outputs, write_outputs
     from gpudoctor.reports.report import make_report
 
     outputs = parse_outputs(format_, json, output or [])
-    for flag, value, allowed in (("--fail-on", fail_on, ("fail", "warn", "never")),
-                                 ("--color", color, ("auto", "always", "never"))):
-        if value not in allowed:
-            raise Failure(f"{value[:40]!r} is none of {', '.join(allowed)}", flag)
+    one_of("--fail-on", fail_on, ("fail", "warn", "never"))
+    one_of("--color", color, ("auto", "always", "never"))
     compose = read_compose(files or [], profile or [], env_file or [], project_directory)
     policy = load_configuration(config or [], no_config)
     catalogue, selection = select_checks(only or ["compose"], skip or [], [])
-    when = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    when = now()
     machine = machine_facts(hardware, snapshot, driver, quiet)
     if hardware is None and snapshot is None:
         from gpudoctor.probes.compose_mounts import with_mounts
@@ -87,9 +85,8 @@ def lint(
     results += catalogue.broken
     required = [DECIDING, *(each.id for each in catalogue.broken)]
     judgement = judge(results, policy=policy, gatekeepers={}, required=required, fail_on=fail_on)  # type: ignore[arg-type]
-    from gpudoctor.facts.host import Host
 
-    host = facts.host.hostname if isinstance(facts.host, Host) and isinstance(facts.host.hostname, str) else "unknown"
+    host = host_name(facts)
     report = make_report(judgement, started=when, duration_s=time.perf_counter() - started, host=host)
     write_outputs(outputs, report, facts, judgement=judgement, color=color, verbose=verbose, quiet=quiet)
     return judgement.exit_code

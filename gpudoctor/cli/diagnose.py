@@ -1,6 +1,5 @@
 """``gpudoctor diagnose``: the cause of a trouble, from whatever was pasted."""
 
-import datetime
 import time
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +8,7 @@ import msgspec
 import typer
 
 from gpudoctor.cli.failure import Failure
+from gpudoctor.cli.words import one_of
 
 
 def diagnose(
@@ -54,27 +54,22 @@ def diagnose(
     from gpudoctor.checking.run import run_checks
     from gpudoctor.checking.target import Target, parse_engine
     from gpudoctor.checking.verdict import judge
-    from gpudoctor.cli.judging import load_configuration, select_checks
+    from gpudoctor.cli.judging import host_name, load_configuration, now, select_checks
     from gpudoctor.cli.outputs import parse_outputs, write_outputs
     from gpudoctor.cli.service_logs import fetch
     from gpudoctor.evidence.paste import Paste
-    from gpudoctor.facts.host import Host
     from gpudoctor.reports.report import make_report
 
     outputs = parse_outputs(format_, json, output or [])
-    for flag, value, allowed in (
-        ("--fail-on", fail_on, ("fail", "warn", "never")),
-        ("--color", color, ("auto", "always", "never")),
-    ):
-        if value not in allowed:
-            raise Failure(f"{value!r} is none of {', '.join(allowed)}", flag)
+    one_of("--fail-on", fail_on, ("fail", "warn", "never"))
+    one_of("--color", color, ("auto", "always", "never"))
     try:
         target = Target(engines=tuple(parse_engine(text) for text in for_ or []))
     except ValueError as error:
         raise Failure(str(error), "--for", "for example vllm==0.33.0, ollama, or vllm/vllm-openai:v0.33.0") from None
     policy = load_configuration(config or [], no_config)
     catalogue, selection = select_checks(only or [], skip or [], [])
-    when = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    when = now()
     paste = Paste()
     if not (files or container or unit):
         raise Failure("nothing to read", "FILE", "name logs and reports, - for a paste, --container or --unit")
@@ -93,7 +88,7 @@ def diagnose(
     required = [each.id for each in selection.chosen if each.gatekeeper_of == "signatures"]
     judgement = judge(results, policy=policy, gatekeepers={}, required=required, fail_on=fail_on)  # type: ignore[arg-type]
     judgement = msgspec.structs.replace(judgement, results=ranked(judgement.results))
-    host = facts.host.hostname if isinstance(facts.host, Host) and isinstance(facts.host.hostname, str) else "unknown"
+    host = host_name(facts)
     report = make_report(judgement, started=when, duration_s=time.perf_counter() - started, host=host)
     write_outputs(outputs, report, facts, judgement=judgement, color=color, verbose=verbose, quiet=quiet)
     return judgement.exit_code

@@ -85,6 +85,7 @@ def _plan(
 ) -> "tuple[Plan, str]":
     """Return the plan and the name of what it is for."""
     from gpudoctor.cli.compose_lint import machine_facts
+    from gpudoctor.cli.judging import host_name
     from gpudoctor.fit.model import Unusable
     from gpudoctor.fit.settings import size
     from gpudoctor.plan.answer import plan as planned
@@ -122,7 +123,7 @@ def _plan(
         raise Unusable("no service wants a GPU", where=files[0] if files else "running now",
                        hint="a service says so with device_ids, or in a TOML file with [[service]]")
     on = _hardware(facts, [each.name for each in services] if files else [], hardware, free, link, driver)
-    return planned(services, planned_on(on, size(reserve) if reserve else 0)), _name(facts)
+    return planned(services, planned_on(on, size(reserve) if reserve else 0)), host_name(facts)
 
 
 def _hardware(
@@ -144,11 +145,6 @@ def _hardware(
         )
     return Hardware(found, driver=driver, link=link, assumed=assumed)
 
-
-def _name(facts: "Snapshot") -> str:
-    from gpudoctor.facts.host import Host
-
-    return facts.host.hostname if isinstance(facts.host, Host) and isinstance(facts.host.hostname, str) else "unknown"
 
 
 def _width(to_file: bool) -> int:

@@ -1,6 +1,5 @@
 """``gpudoctor serving``: do the engines that run here do what their owner thinks?"""
 
-import datetime
 import math
 import os
 import re
@@ -13,6 +12,7 @@ import msgspec
 import typer
 
 from gpudoctor.cli.failure import Failure, say
+from gpudoctor.cli.words import one_of
 
 if TYPE_CHECKING:
     from gpudoctor.checking.policy import Policy
@@ -78,17 +78,14 @@ def serving(
     """
     started = time.perf_counter()
     from gpudoctor.checking.target import Target
-    from gpudoctor.cli.judging import load_configuration
+    from gpudoctor.cli.judging import host_name, load_configuration, now
     from gpudoctor.cli.outputs import parse_outputs, write_outputs
-    from gpudoctor.facts.host import Host
     from gpudoctor.reports.report import make_report
     from gpudoctor.reports.serving_table import table, trial
 
     outputs = parse_outputs(format_, json, output or [])
-    for flag, value, allowed in (("--fail-on", fail_on, ("fail", "warn", "never")),
-                                 ("--color", color, ("auto", "always", "never"))):
-        if value not in allowed:
-            raise Failure(f"{value!r} is none of {', '.join(allowed)}", flag)
+    one_of("--fail-on", fail_on, ("fail", "warn", "never"))
+    one_of("--color", color, ("auto", "always", "never"))
     if concurrency is not None and not live:
         raise Failure("--concurrency is for --live", "command line", "add --live")
     ladder = _ladder(concurrency or "1")
@@ -103,7 +100,7 @@ def serving(
         raise Failure(f"{sender[:80]!r} is no host", "--from", "name it or its address, without a port")
     _readable(ca_file)
     policy = load_configuration(config or [], no_config)
-    when = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    when = now()
     if snapshot is not None:
         for flag, given in (("--live", live), ("--measure-load", measure_load), ("an address", named),
                             ("--proxy", bool(proxy))):  # fmt: skip
@@ -121,7 +118,7 @@ def serving(
         nginx = [str(path.absolute()) for path in proxy or ()]
         facts = _looked(where, container, asked, read, nginx, quiet=quiet > 0 or json)
     judgement = _judged(facts, Target(users=users, sender=sender), policy, skip or [], fail_on)
-    host = facts.host.hostname if isinstance(facts.host, Host) and isinstance(facts.host.hostname, str) else "unknown"
+    host = host_name(facts)
     report = make_report(judgement, started=when, duration_s=time.perf_counter() - started, host=host)
     if save is not None:
         _save(facts, save)

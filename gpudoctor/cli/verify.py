@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from gpudoctor.cli.failure import Failure
+from gpudoctor.cli.words import one_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,10 +76,8 @@ def verify(
     from gpudoctor.cli.outputs import parse_outputs
 
     outputs = parse_outputs(format_, json, output or [])
-    for flag, value, allowed in (("--fail-on", fail_on, ("fail", "warn", "never")),
-                                 ("--color", color, ("auto", "always", "never"))):  # fmt: skip
-        if value not in allowed:
-            raise Failure(f"{value[:40]!r} is none of {', '.join(allowed)}", flag)
+    one_of("--fail-on", fail_on, ("fail", "warn", "never"))
+    one_of("--color", color, ("auto", "always", "never"))
     if jobs is not None and not 1 <= jobs <= 256:
         raise Failure("it is a number from 1 to 256", "--jobs", "leave it out for one per core")
     policy = load_configuration(config or [], no_config)

@@ -9,7 +9,7 @@ from gpudoctor.cli.failure import Failure
 def one_of(flag: str, value: str, allowed: Sequence[str]) -> None:
     """Refuse a word that is none of those allowed."""
     if value not in allowed:
-        raise Failure(f"{value!r} is none of {', '.join(allowed)}", flag)
+        raise Failure(f"{value[:40]!r} is none of {', '.join(allowed)}", flag)
 
 
 def parse_gpus(text: str | None) -> tuple[int, ...] | None:
