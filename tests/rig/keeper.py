@@ -13,8 +13,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import IO, Any
 
 PROCS = "cgroup.procs"
+#: Seconds in which an engine must have ended after it was asked to.
+PATIENCE = 20
 
 
 def hierarchies() -> list[Path]:
@@ -69,6 +72,28 @@ def unmount(folder: str) -> None:
         subprocess.run(["umount", "-l", place], stderr=subprocess.DEVNULL, check=False)
 
 
+def start(told: dict[str, Any], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    engine = subprocess.Popen(
+        told["command"], env=told["environment"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+    )
+    # Renamed into its place: nobody reads half a number.
+    Path(told["folder"], "pid.new").write_text(str(engine.pid))
+    Path(told["folder"], "pid.new").replace(Path(told["folder"], "pid"))
+    return engine
+
+
+def end(engine: subprocess.Popen[bytes], name: str) -> None:
+    """End an engine, one that does not heed the request with all that it started for itself."""
+    engine.terminate()
+    try:
+        engine.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        for pid in processes(f"{name}/engine"):
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        engine.wait()
+
+
 def main() -> None:
     told = json.loads(sys.argv[1])
     folder, name = told["folder"], told["cgroup"]
@@ -78,19 +103,12 @@ def main() -> None:
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
     enter(f"{name}/engine")
     with Path(folder, "engine.log").open("wb") as log:
-        engine = subprocess.Popen(
-            told["command"], env=told["environment"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
-        Path(folder, "pid").write_text(str(engine.pid))
+        engine = start(told, log)
         # Lines are asked for one by one: "restart" starts the engine again, the end of input ends it.
         for line in sys.stdin:
             if line.strip() == "restart":
-                engine.terminate()
-                engine.wait()
-                engine = subprocess.Popen(
-                    told["command"], env=told["environment"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-                )
-                Path(folder, "pid").write_text(str(engine.pid))
+                end(engine, name)
+                engine = start(told, log)
         leave(name)
         engine.wait()
     unmount(folder)

@@ -84,8 +84,11 @@ class Engine:
             if self.keeper is None or self.keeper.poll() is not None:
                 break
             time.sleep(0.02)
+        raise EngineFailed(self._log())
+
+    def _log(self) -> str:
         log = self.folder / "engine.log"
-        raise EngineFailed(log.read_text(errors="replace")[-2000:] if log.exists() else "it was not started")
+        return log.read_text(errors="replace")[-2000:] if log.exists() else "it was not started"
 
     def _answers(self) -> bool:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as one:
@@ -133,7 +136,10 @@ class Engine:
         before = self.pid
         self.pipe.write("restart\n")
         self.pipe.flush()
+        end = time.monotonic() + 60
         while self.pid == before:
+            if time.monotonic() > end or self.keeper is None or self.keeper.poll() is not None:
+                raise EngineFailed(f"it was not started again: {self._log()}")
             time.sleep(0.02)
         self._wait()
 
