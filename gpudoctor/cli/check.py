@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from gpudoctor.cli.failure import Failure
-from gpudoctor.cli.words import one_of, parse_gpus
+from gpudoctor.cli.words import one_of, parse_engines, parse_gpus
 
 if TYPE_CHECKING:
     from gpudoctor.checking.target import Target
@@ -208,16 +208,12 @@ def _target(
     use_busy: bool,
     live: bool = False,
 ) -> "Target":
-    from gpudoctor.checking.target import Target, parse_engine
+    from gpudoctor.checking.target import Target
 
     one_of("--stage", stage, ("pre-install", "pre-launch"))
-    try:
-        wishes = tuple(parse_engine(text) for text in engines)
-    except ValueError as error:
-        raise Failure(str(error), "--for", "for example vllm==0.33.0, ollama, or vllm/vllm-openai:v0.33.0") from None
     return Target(
         stage=stage,  # type: ignore[arg-type]
-        engines=wishes,
+        engines=parse_engines(engines),
         model=model,
         gpus=parse_gpus(gpus),
         expect_gpus=expect_gpus,

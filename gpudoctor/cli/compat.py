@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gpudoctor.cli.failure import Failure
+from gpudoctor.cli.source import read_record
 from gpudoctor.cli.words import one_of
 
 if TYPE_CHECKING:
@@ -86,12 +87,7 @@ def _machine(hardware: str | None, snapshot: Path | None, driver: str | None, ar
         except UnknownGpu as problem:
             raise Failure(problem.message, "--hardware", problem.hint) from None
     if snapshot is not None:
-        from gpudoctor.facts.snapshot import SnapshotError, read_snapshot
-
-        try:
-            facts = recorded(read_snapshot(snapshot), driver)
-        except SnapshotError as error:
-            raise Failure(str(error), str(snapshot), "record one with gpudoctor snapshot -o FILE") from None
+        facts = recorded(read_record(snapshot), driver)
     else:
         from gpudoctor.cli.progress import progress_line
         from gpudoctor.probes.take import take_snapshot

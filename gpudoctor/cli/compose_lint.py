@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from gpudoctor.cli.failure import Failure
+from gpudoctor.cli.source import read_record
 from gpudoctor.cli.words import one_of
 
 if TYPE_CHECKING:
@@ -150,12 +151,7 @@ def machine_facts(hardware: str | None, snapshot: Path | None, driver: str | Non
         except Unusable as problem:
             raise Failure(problem.message, "--hardware", problem.hint or "") from None
     if snapshot is not None:
-        from gpudoctor.facts.snapshot import SnapshotError, read_snapshot
-
-        try:
-            return read_snapshot(snapshot)
-        except SnapshotError as error:
-            raise Failure(str(error), str(snapshot), "record one with gpudoctor snapshot -o FILE") from None
+        return read_record(snapshot)
     from gpudoctor.cli.progress import progress_line
     from gpudoctor.probes.take import take_snapshot
 

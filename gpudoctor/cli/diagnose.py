@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from gpudoctor.cli.failure import Failure
-from gpudoctor.cli.words import one_of
+from gpudoctor.cli.words import one_of, parse_engines
 
 
 def diagnose(
@@ -52,7 +52,7 @@ def diagnose(
     from gpudoctor.checking.diagnosis import ranked, with_log
     from gpudoctor.checking.finding import Result, skipped
     from gpudoctor.checking.run import run_checks
-    from gpudoctor.checking.target import Target, parse_engine
+    from gpudoctor.checking.target import Target
     from gpudoctor.checking.verdict import judge
     from gpudoctor.cli.judging import host_name, load_configuration, now, select_checks
     from gpudoctor.cli.outputs import parse_outputs, write_outputs
@@ -63,10 +63,7 @@ def diagnose(
     outputs = parse_outputs(format_, json, output or [])
     one_of("--fail-on", fail_on, ("fail", "warn", "never"))
     one_of("--color", color, ("auto", "always", "never"))
-    try:
-        target = Target(engines=tuple(parse_engine(text) for text in for_ or []))
-    except ValueError as error:
-        raise Failure(str(error), "--for", "for example vllm==0.33.0, ollama, or vllm/vllm-openai:v0.33.0") from None
+    target = Target(engines=parse_engines(for_ or []))
     policy = load_configuration(config or [], no_config)
     catalogue, selection = select_checks(only or [], skip or [], [])
     when = now()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gpudoctor.cli.failure import Failure
-from gpudoctor.cli.words import one_of, parse_gpus
+from gpudoctor.cli.words import one_of, parse_engines, parse_gpus
 
 if TYPE_CHECKING:
     from gpudoctor.checking.verdict import Judgement
@@ -56,7 +56,7 @@ def run(
     once it started; before that 1, 2, 3 as check's, 126 and 127 as the shell's. Examples:
     gpudoctor run --wait 5m -- ollama serve; gpudoctor run --for vllm==0.33.0 -- vllm serve openai/gpt-oss-120b
     """
-    from gpudoctor.checking.target import Target, parse_engine
+    from gpudoctor.checking.target import Target
     from gpudoctor.cli.judging import host_name, judge_snapshot, load_configuration, now, select_checks
     from gpudoctor.cli.repeat import seconds_of, until
     from gpudoctor.cli.source import Source
@@ -66,10 +66,7 @@ def run(
     one_of("--fail-on", fail_on, ("fail", "warn", "never"))
     one_of("--on-unknown", on_unknown, ("fail", "pass"))
     one_of("--color", color, ("auto", "always", "never"))
-    try:
-        engines = tuple(parse_engine(text) for text in for_ or [])
-    except ValueError as error:
-        raise Failure(str(error), "--for", "for example vllm==0.33.0, ollama, or vllm/vllm-openai:v0.33.0") from None
+    engines = parse_engines(for_ or [])
     if wait is not None and from_cache is not None:
         raise Failure("--wait looks again, --from-cache takes what was read before", "command line", "choose one")
     target = Target(

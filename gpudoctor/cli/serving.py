@@ -12,6 +12,7 @@ import msgspec
 import typer
 
 from gpudoctor.cli.failure import Failure, say
+from gpudoctor.cli.source import read_record
 from gpudoctor.cli.words import one_of
 
 if TYPE_CHECKING:
@@ -166,13 +167,9 @@ def _readable(ca_file: Path | None) -> None:
 
 def _recorded(path: Path) -> "Snapshot":
     from gpudoctor.facts.serving import Serving
-    from gpudoctor.facts.snapshot import SnapshotError, read_snapshot
 
     hint = "record one with gpudoctor serving --save FILE"
-    try:
-        facts = read_snapshot(path)
-    except SnapshotError as error:
-        raise Failure(str(error), str(path), hint) from None
+    facts = read_record(path, hint)
     if not isinstance(facts.serving, Serving):
         raise Failure("it records no engines at work", str(path), hint)
     return facts

@@ -13,6 +13,20 @@ if TYPE_CHECKING:
     from gpudoctor.facts.snapshot import Snapshot
 
 
+def read_record(path: Path, hint: str = "record one with gpudoctor snapshot -o FILE") -> "Snapshot":
+    """Read a recorded snapshot.
+
+    Raises:
+        Failure: It cannot be read; ``hint`` says how to make one.
+    """
+    from gpudoctor.facts.snapshot import SnapshotError, read_snapshot
+
+    try:
+        return read_snapshot(path)
+    except SnapshotError as error:
+        raise Failure(str(error), str(path), hint) from None
+
+
 class Source(NamedTuple):
     """What the command line says of it. ``age``: how many seconds old facts of a cache may be, None for none."""
 
@@ -68,9 +82,4 @@ class Source(NamedTuple):
                             ("--python", bool(self.python))):
             if given:
                 raise Failure(f"{flag} reads this machine, --snapshot another's record", "command line", "choose one")
-        from gpudoctor.facts.snapshot import SnapshotError, read_snapshot
-
-        try:
-            return read_snapshot(path)
-        except SnapshotError as error:
-            raise Failure(str(error), str(path), "record one with gpudoctor snapshot -o FILE") from None
+        return read_record(path)

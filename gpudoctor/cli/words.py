@@ -2,14 +2,28 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gpudoctor.cli.failure import Failure
+
+if TYPE_CHECKING:
+    from gpudoctor.checking.target import EngineWish
 
 
 def one_of(flag: str, value: str, allowed: Sequence[str]) -> None:
     """Refuse a word that is none of those allowed."""
     if value not in allowed:
         raise Failure(f"{value[:40]!r} is none of {', '.join(allowed)}", flag)
+
+
+def parse_engines(texts: Sequence[str]) -> tuple["EngineWish", ...]:
+    """Read the engines named by ``--for``."""
+    from gpudoctor.checking.target import parse_engine
+
+    try:
+        return tuple(parse_engine(text) for text in texts)
+    except ValueError as error:
+        raise Failure(str(error), "--for", "for example vllm==0.33.0, ollama, or vllm/vllm-openai:v0.33.0") from None
 
 
 def parse_gpus(text: str | None) -> tuple[int, ...] | None:
