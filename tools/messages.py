@@ -3,13 +3,18 @@
 Without options it updates gpudoctor/locale/*/LC_MESSAGES/gpudoctor.po and .mo. ``--missing`` prints what is not
 translated yet as a .po to fill in; ``--take FILE`` takes translations from such a file.
 
+A text that is put together where it arises (``f"{name} is no wheel"``: why something failed or is not known) is
+collected as the template ``{name} is no wheel``; gpudoctor/reports/retold.py finds it again by that.
+
 Needs Babel, which is a tool for building only: the catalogues are read with Python's own gettext.
 """
 
 import argparse
 import ast
+import collections
 import datetime
 import io
+import itertools
 import re
 import string
 import sys
@@ -37,6 +42,16 @@ KEYWORDS: dict[str, frozenset[str]] = {
     "risk": frozenset(CALLS), "message": frozenset({"Finding"}), "help": frozenset({"Option", "Argument"}),
     "text": frozenset({"Advice", "_replace"}), "steps": frozenset({"Reason"}),
 }  # fmt: skip
+#: Why something failed or is not known, in the words of the place where that happened: functions and keywords of
+#: any. Values, names and figures stand in the same positions, so only what has words counts.
+REASON_CALLS: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys(("Unavailable", "give_up", "doing", "left_out", "_or_why", "closed_gate", "_fail", "expect",
+                     "_read", "broken", "Broken", "_Form", "note"), (0, 1, 2)),
+    **dict.fromkeys(("unavailable", "no", "wrong", "_note", "_failed", "_stand_in", "closed", "CudaError", "Term",
+                     "Integration", "Unreadable", "_explained", "Verdict", "_Need", "Format", "_broken"), (0, 1, 2)),
+    "GpuPath": (3,), "Failure": (0, 1, 2), "render": (0,),
+}  # fmt: skip
+REASONS = frozenset({"failure", "problem", "unreadable", "reason", "why", "hint", "title"})
 
 Text = tuple[str, str]
 #: Name -> what a file assigns to it, in any function: a sentence is chosen first and said later.
@@ -63,15 +78,25 @@ def _in_code(tree: ast.Module, place: str) -> Iterator[str]:
             for target in node.targets:
                 if isinstance(target, ast.Name):
                     constants.setdefault(target.id, []).append(node.value)
+                    if target.id == "FOREIGN":
+                        yield from ast.literal_eval(node.value)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             for position in CALLS.get(name, ()):
                 if position < len(node.args):
                     yield from _strings(node.args[position], constants)
+            for position in REASON_CALLS.get(name, ()):
+                if position < len(node.args):
+                    yield from _sentences(node.args[position], constants)
             for keyword in node.keywords:
                 if keyword.arg is not None and name in KEYWORDS.get(keyword.arg, ()):
                     yield from _strings(keyword.value, constants)
+                if keyword.arg in REASONS:
+                    yield from _sentences(keyword.value, constants)
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            for argument in node.exc.args:
+                yield from _sentences(argument, constants)
     if place.startswith("gpudoctor/cli/"):
         yield from _of_commands(tree)
     if place.startswith("checks/") and (manual := ast.get_docstring(tree)):
@@ -107,6 +132,73 @@ def _strings(node: ast.expr, constants: Constants) -> Iterator[str]:
             yield from _strings(each.elts[0], constants)  # type: ignore[attr-defined]
     elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
         yield from _strings(node.value, constants)
+    elif isinstance(node, ast.JoinedStr | ast.BinOp):
+        yield from filter(_is_sentence, (_template(pieces) for pieces in _variants(node)))
+
+
+def _sentences(node: ast.expr, constants: Constants) -> Iterator[str]:
+    return filter(_is_sentence, _strings(node, constants))
+
+
+def _is_sentence(text: str) -> bool:
+    """Say whether there are words to translate, beside values."""
+    try:
+        words = " ".join(literal for literal, _, _, _ in string.Formatter().parse(text))
+    except ValueError:
+        words = text
+    return " " in text.strip() and len(re.findall(r"[A-Za-z]{2,}", words)) >= 2
+
+
+Pieces = list[str | ast.expr]
+
+
+def _variants(node: ast.expr) -> list[Pieces]:
+    """Return what a text is put together from: words and values; one row for each choice that stands in it."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return [[node.value]]
+    if isinstance(node, ast.IfExp):
+        return _variants(node.body) + _variants(node.orelse)
+    if isinstance(node, ast.FormattedValue):
+        return _variants(node.value) if isinstance(node.value, ast.IfExp | ast.Constant) else [[node.value]]
+    if isinstance(node, ast.JoinedStr):
+        parts = [_variants(part) for part in node.values]
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        parts = [_variants(node.left), _variants(node.right)]
+    else:
+        return [[node]]
+    return [[piece for row in rows for piece in row] for rows in itertools.islice(itertools.product(*parts), 8)]
+
+
+def _template(pieces: Pieces) -> str:
+    seen: collections.Counter[str] = collections.Counter()
+    said = ""
+    for piece in pieces:
+        if isinstance(piece, str):
+            said += piece.replace("{", "{{").replace("}", "}}")
+            continue
+        name = _named(piece)
+        seen[name] += 1
+        said += "{" + (name if seen[name] == 1 else f"{name}_{seen[name]}") + "}"
+    return said
+
+
+def _named(node: ast.expr) -> str:
+    """Return what a value is called where it stands."""
+    if isinstance(node, ast.Name):
+        return node.id.strip("_").lower() or "value"
+    if isinstance(node, ast.Attribute):
+        return node.attr.strip("_").lower()
+    if isinstance(node, ast.BoolOp):
+        return _named(node.values[-1])
+    if isinstance(node, ast.BinOp):
+        return _named(node.left)
+    if isinstance(node, ast.Subscript):
+        return _named(node.value)
+    if isinstance(node, ast.Call):
+        if isinstance(node.func, ast.Attribute) and not isinstance(node.func.value, ast.Constant):
+            return _named(node.func.value)
+        return _named(node.args[0]) if node.args else _named(node.func)
+    return "value"
 
 
 def _in_signatures(path: Path) -> Iterator[str]:

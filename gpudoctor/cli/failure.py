@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from gpudoctor.reports.language import tell
+from gpudoctor.reports.retold import retold
 from gpudoctor.reports.words import harmless
 
 
@@ -32,8 +32,7 @@ def report_failure(failure: Failure, arguments: Sequence[str] = ()) -> int:
         write(place, f"gpudoctor: {line}\n")
     # Where standard error takes nothing either (a full disk), the exit code has to say it alone.
     with contextlib.suppress(OSError):
-        # Texts with values in them are English: what is in the catalogue is a whole text.
-        sys.stderr.write(f"gpudoctor: {_line(tell(message), tell(where), tell(hint))}\n")
+        sys.stderr.write(f"gpudoctor: {_line(retold(message), retold(where), retold(hint))}\n")
     return exit_code_of_failure(arguments)
 
 

@@ -65,6 +65,13 @@ def _catalogue(language: str) -> "gettext.NullTranslations":
     return gettext.translation(_DOMAIN, str(_FOLDER), [language], fallback=True)
 
 
+def catalogue_texts() -> tuple[str, ...]:
+    """Return the English of all that the language in use has; nothing for English."""
+    # gettext itself offers no list of them.
+    texts: dict[object, str] = getattr(_Spoken.catalogue, "_catalog", {})
+    return tuple(text for text in texts if isinstance(text, str))
+
+
 def manual(topic: str) -> str | None:
     """Return the manual of a check in the language in use; None where there is none but the check's own."""
     if _Spoken.catalogue is None:

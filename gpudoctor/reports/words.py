@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpudoctor.reports.language import spoken, tell
+from gpudoctor.reports.retold import retold
 
 if TYPE_CHECKING:
     from gpudoctor.checking.finding import Finding, Step, Value
@@ -122,6 +123,8 @@ class _Filler(string.Formatter):
             # A command is whole or wrong: several values are several words, and nothing is cut.
             words = (value,) if isinstance(value, str) else value
             return " ".join(shlex.quote(harmless(str(word))) for word in words)
+        if isinstance(value, str):
+            return plain(retold(value))
         return plain(value)
 
     def convert_field(self, value: Any, conversion: str | None) -> Any:
@@ -177,4 +180,4 @@ def evidence_value(what: str, value: "Value") -> str:
         return tell("not known")
     if what.endswith(" bytes") and isinstance(value, int):
         return size(value)
-    return plain(value)
+    return plain(retold(value) if isinstance(value, str) else value)
