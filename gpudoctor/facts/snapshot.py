@@ -4,6 +4,8 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -102,8 +104,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     signatures: Signatures | Unavailable = _NO_LOG
 
 
-def section_types() -> dict[str, type[Section]]:
-    """Return ``{field: section type}`` of every section of a Snapshot, in order."""
+@cache
+def section_types() -> Mapping[str, type[Section]]:
+    """Return ``{field: section type}`` of every section of a Snapshot, in order: every check asks."""
     found: dict[str, type[Section]] = {}
     for field in msgspec.structs.fields(Snapshot):
         for part in getattr(field.type, "__args__", ()):
