@@ -45,9 +45,12 @@ def no_gpu(
     # A container sees the whole bus and is given some of the GPUs.
     in_container = isinstance(host, Host) and host.container is not None
     if isinstance(gpus, Gpus) and lists and len(gpus.gpus) < len(ours) and not in_container:
+        # A listing without addresses does not tell which one is missing.
+        known = all(isinstance(each.pci_address, str) for each in gpus.gpus)
         yield failed(
             "host",
-            "the PCI bus shows {on_bus} NVIDIA GPUs, NVML lists {listed}: missing {lost}",
+            "the PCI bus shows {on_bus} NVIDIA GPUs, NVML lists {listed}: missing {lost}" if known
+            else "the PCI bus shows {on_bus} NVIDIA GPUs, only {listed} are listed",
             on_bus=len(ours), listed=len(gpus.gpus),
             lost=tuple(d.address for d in ours if d.address.lower() not in listed),
             evidence=(seen, saw("GPUs in NVML", len(gpus.gpus), "nvmlDeviceGetCount_v2")),

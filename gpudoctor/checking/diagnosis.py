@@ -8,6 +8,7 @@ from gpudoctor.checking.causes import EXPLAINS, link
 from gpudoctor.checking.finding import Finding, Result, Step, saw, skipped
 from gpudoctor.checking.registry import Check
 from gpudoctor.facts.host import Host
+from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.signatures import NOT_PASTED, PASTED_ENVIRONMENT, Signatures
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.judging.log_findings import told, weight
@@ -76,7 +77,8 @@ def with_log(results: Sequence[Result], checks: Iterable[Check], facts: Snapshot
             replaced.update(gone)
     variables = facts.host.environment if isinstance(facts.host, Host) else {}
     left = [result for number, result in enumerate(results) if number not in replaced]
-    merged_results = [*found, *_reported(log, [*found, *left]), *(_silent(result, variables) for result in left)]
+    left = [_placed(_silent(result, variables), facts) for result in left]
+    merged_results = [*found, *_reported(log, [*found, *left]), *left]
     return sorted(_or_nothing(merged_results, log), key=lambda result: -weight(log, result.id))
 
 
@@ -112,6 +114,16 @@ def _reported(log: Signatures, results: Sequence[Result]) -> list[Result]:
         for each in log.reported
         if (each.id, each.subject) not in known
     ]
+
+
+def _placed(result: Result, facts: Snapshot) -> Result:
+    """Name the file, and its section, where the kernel's words stood."""
+    seen = result.finding.evidence
+    if not isinstance(facts.kernel_log, KernelLog) or not any(each.source == "kernel log" for each in seen):
+        return result
+    place = facts.kernel_log.source
+    evidence = tuple(msgspec.structs.replace(e, source=place) if e.source == "kernel log" else e for e in seen)
+    return msgspec.structs.replace(result, finding=msgspec.structs.replace(result.finding, evidence=evidence))
 
 
 def _by_piece(result: Result) -> bool:

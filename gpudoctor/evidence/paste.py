@@ -12,7 +12,9 @@ from gpudoctor.evidence import context as contexts
 from gpudoctor.evidence import json_documents
 from gpudoctor.evidence.assemble import sections
 from gpudoctor.evidence.blocks import Blocks
-from gpudoctor.evidence.kernel_log import KernelLogReader
+from gpudoctor.evidence.bug_report import Section as Place
+from gpudoctor.evidence.bug_report import Sections
+from gpudoctor.evidence.kernel_logs import KernelLogs
 from gpudoctor.evidence.kinds import KINDS
 from gpudoctor.evidence.log_kinds import LOGS
 from gpudoctor.evidence.merge import joined, pasted
@@ -20,7 +22,8 @@ from gpudoctor.evidence.signatures import Fresh, Hit, Sieve, SignatureScanner, e
 from gpudoctor.evidence.source import BadInput, Chunk, chunks
 from gpudoctor.evidence.statements import Statements
 from gpudoctor.facts.base import Section, Unavailable
-from gpudoctor.facts.kernel_log import KernelLog
+from gpudoctor.facts.driver import Driver
+from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.signatures import NOT_PASTED, LogMatch, Piece, Signatures
 from gpudoctor.facts.snapshot import MAX_FILE_BYTES, Snapshot, SnapshotError, decode, section_types
 from gpudoctor.probes.without_secrets import plain_text
@@ -53,8 +56,11 @@ class Paste:
         self._scanner = SignatureScanner()
         self._stated = Statements()
         self._blocks = Blocks(KINDS)
-        self._kernel = KernelLogReader()
-        self._kernel_seen: str | None = None
+        self._kernel = KernelLogs()
+        self._sections = Sections()
+        #: Files, with their sections, that tell of other times.
+        self._past: dict[str, Place] = {}
+        self._place = Place()
         self._context: set[str] = set()
         self._base: Snapshot | None = None
         self._names = (*contexts.WORDS, *LOGS)
@@ -90,14 +96,16 @@ class Paste:
             for chunk in chunks(file):
                 if taken == 0 and chunk.data[:1] in _JSON_START and self._own_document(chunk, file, name):
                     return
-                self._take(chunk, name, taken)
+                for place, part in self._sections.parts(chunk):
+                    self._take(part, name, place, taken)
                 taken += len(chunk.data)
                 lines = chunk.line + chunk.data.count(b"\n") - 1
         except BadInput as error:
             self.problem(name, str(error))
-        self._blocks.end(name)
+        self._blocks.end(name + self._place.place)
+        self._place = Place()
         if taken:
-            self.pieces.append(Piece(file=name, kind="text"))
+            self.pieces.append(Piece(file=name, kind="nvidia-bug-report" if self._sections.found else "text"))
         self.pieces += [Piece(file=name, kind=kind, line=line, lines=lines) for kind, line in self._logs.items()]
 
     def document(self, text: str, name: str) -> None:
@@ -109,6 +117,7 @@ class Paste:
         """Forget which lines were seen: another file begins."""
         self._scanner.forget()
         self._kernel_shapes.clear()
+        self._sections = Sections()
         self._logs = {}
 
     def _own_document(self, chunk: Chunk, file: BinaryIO, name: str) -> bool:
@@ -134,25 +143,33 @@ class Paste:
         self.pieces.append(Piece(file=name, kind="gpudoctor-snapshot"))
         return True
 
-    def _take(self, chunk: Chunk, name: str, taken: int) -> None:
-        fresh = self._scanner.feed(chunk, name)
+    def _take(self, chunk: Chunk, name: str, place: Place, taken: int) -> None:
+        if place.dump:
+            return
+        file = name + place.place
+        if place != self._place:
+            self._blocks.end(name + self._place.place)
+            self._scanner.forget()
+            self._place = place
+        if place.past:
+            self._past[file] = place
+        fresh = self._scanner.feed(chunk, file)
         self._learn(fresh, chunk)
         for word, _ in self._kernel_words.search(fresh.text, fresh.words):
             self._kernel_shapes.update(lines_with(fresh.text, word))
-        kernel = not self._kernel_shapes.isdisjoint(fresh.counts)
+        kernel = place.kernel and not self._kernel_shapes.isdisjoint(fresh.counts)
         told_more = any(self._structure.search(fresh.text, fresh.words))
         if kernel:
-            self._kernel_seen = self._kernel_seen or name
-            self._kernel_lines(chunk.data)
-        if not (taken < _HEAD_BYTES or self._blocks.open or told_more):
+            self._kernel_lines(chunk.data, place, file)
+        if not place.facts or not (taken < _HEAD_BYTES or self._blocks.open or told_more or place.name):
             return
         for number, raw in enumerate(chunk.data.split(b"\n"), chunk.line):
             line = raw.decode("utf-8", "replace")
-            if self._blocks.feed(line, number, name):
+            if (place.name and not place.tells(line)) or self._blocks.feed(line, number, file):
                 continue
             value = self._stated.feed(line[:_MAX_LINE], number)
             if kernel and value is not None and _NOTE_OF_KERNEL.search(value) and not _TIMED.match(line):
-                self._kernel.feed(value)
+                self._kernel.reader(place, file).feed(value)
 
     def _learn(self, fresh: Fresh, chunk: Chunk) -> None:
         """Learn what the paste is about, and whose log it is."""
@@ -170,16 +187,16 @@ class Paste:
                 else:
                     self._context.add(name)
 
-    def _kernel_lines(self, data: bytes) -> None:
+    def _kernel_lines(self, data: bytes, place: Place, file: str) -> None:
         """Feed the lines that hold a word of the kernel, each with what may go on with it."""
-        lines = data.split(b"\n")
+        reader = self._kernel.reader(place, file)
         left = 0
-        for raw in lines:
+        for raw in data.split(b"\n"):
             if _KERNEL_WORD.search(raw):
                 left = _JOINED_LINES
             if left:
                 left -= 1
-                self._kernel.feed(raw[:_MAX_LINE].decode("utf-8", "replace"))
+                reader.feed(raw[:_MAX_LINE].decode("utf-8", "replace"))
 
     def problem(self, name: str, text: str) -> None:
         """Say why something that was named could not be read."""
@@ -199,19 +216,18 @@ class Paste:
                     facts[name] = pasted(section)
                 elif isinstance(known, Section) and self._base is None:
                     facts[name] = joined(known, pasted(section))
-        events = self._kernel.events()
-        if events and self._kernel_seen is not None:
-            facts["kernel_log"] = KernelLog(
-                source=self._kernel_seen, from_boot=False, boots=self._kernel.boots, events=events
-            )
-        for event in events:
+        kernel = self._kernel.log()
+        if kernel is not None:
+            facts["kernel_log"] = kernel
+        for event in kernel.of("api-mismatch") if kernel is not None else ():
             # The driver's own message names both versions, over two lines.
-            if event.kind == "api-mismatch":
-                self._scanner.one_line(event.text, 1, "kernel log")
+            self._scanner.one_line(event.text, 1, "kernel log")
         if "fabric state" in self._stated.told:
             # Its name and its value stand on two lines of nvidia-smi -q.
             self._scanner.one_line(f"fabric state: {self._stated.told['fabric state']}", 1, "nvidia-smi -q")
-        hits = [hit for hit in established(self._scanner.hits(), context) if not self._in_own_report(hit)]
+        loaded = _driver_runs(facts["gpus"], facts["driver"])
+        hits = [hit for hit in self._scanner.hits() if not self._of_other_times(hit, loaded)]
+        hits = [hit for hit in established(hits, context) if not self._in_own_report(hit)]
         facts["signatures"] = Signatures(
             pieces=tuple(self._all_pieces()),
             matches=tuple(_match(hit) for hit in hits),
@@ -223,6 +239,11 @@ class Paste:
         recorded = self._base.recorded if self._base is not None else None
         return msgspec.structs.replace(Snapshot(recorded=recorded), **facts)
 
+    def _of_other_times(self, hit: Hit, loaded: bool) -> bool:
+        """Where the driver works now, what its installation once said is no trouble; an earlier boot's never is."""
+        place = self._past.get(hit.file)
+        return place is not None and (loaded or not place.installation)
+
     def _in_own_report(self, hit: Hit) -> bool:
         return any(file == hit.file and first <= hit.line <= last for file, first, last in self._blocks.own)
 
@@ -231,6 +252,12 @@ class Paste:
         yield from self._blocks.pieces
         for kind, line in self._stated.kinds.items():
             yield Piece(file="paste", kind=kind, line=line)
+
+
+def _driver_runs(gpus: object, driver: object) -> bool:
+    if isinstance(gpus, Gpus) and (gpus.gpus or isinstance(gpus.driver_version, str)):
+        return True
+    return isinstance(driver, Driver) and isinstance(driver.loaded_version, str)
 
 
 def _match(hit: Hit) -> LogMatch:

@@ -1,4 +1,4 @@
-"""What a machine says of itself: uname, os-release, mokutil, free, df, lsmod, lspci -k, dkms status."""
+"""What a machine says of itself: uname, os-release, mokutil, free, meminfo, df, lsmod, lspci -k, dkms status."""
 
 import re
 from collections.abc import Callable
@@ -89,6 +89,16 @@ def _bytes(word: str, kib: bool) -> int | None:
     return int(float(found[1]) * (1024 if kib else _UNITS[found[2]])) if found else None
 
 
+def meminfo(text: str, line: int, file: str) -> Reading | None:
+    """Read /proc/meminfo, whose kB are KiB; None without what is available."""
+    told = {name: int(figure) << 10 for name, figure in re.findall(r"(\w{2,40}):\s+(\d{1,15})", text)}
+    if "MemAvailable" not in told:
+        return None
+    found = Memory(total_bytes=told["MemTotal"], available_bytes=told["MemAvailable"],
+                   swap_total_bytes=told.get("SwapTotal", 0), swap_free_bytes=told.get("SwapFree", 0))
+    return Reading(sections={"memory": found})
+
+
 def disks(text: str, line: int, file: str) -> Reading | None:
     """Read ``df -h``, or ``df`` in KiB, of the places whose purpose the name tells."""
     head, *rows = text.split("\n")
@@ -149,13 +159,14 @@ def _while(pattern: str) -> Callable[[], Extent]:
 
 
 KINDS = (
-    Kind("uname", r"Linux \S{1,80} \d+\.\d+\S{0,80} #", _while(r"Linux "), uname),
+    Kind("uname", r"(?:uname: )?Linux \S{1,80} \d+\.\d+\S{0,80} #", _while(r"(?:uname: )?Linux "), uname),
     Kind("os-release", r"(?:NAME|PRETTY_NAME|ID|VERSION_ID)=", _while(r"[A-Z_]{2,40}=|#|\s*$"), os_release),
     Kind("mokutil", r"SecureBoot (?:enabled|disabled)\s*$", _while(r"SecureBoot "), secure_boot),
     Kind("free", r"\s{4,40}total\s+used\s+free\s+shared", _while(r"\s{4,40}total\s|(?:Mem|Swap|Total):\s"), memory),
+    Kind("meminfo", r"MemTotal:\s+\d{4,15} kB", _while(r"[\w()]{2,40}:\s+\d{1,15}(?: kB)?\s*$"), meminfo),
     Kind("df", r"Filesystem\s+(?:Size|1K-blocks)\s+Used\s", _while(_SIZES), disks),
     Kind("lsmod", r"Module\s+Size\s+Used by", _while(r"Module\s+Size|[\w\-]{1,60}\s+\d{1,12}\s+-?\d+"), modules),
-    Kind("lspci", rf"{_ADDRESS} \S.{{0,120}} \[[0-9a-f]{{4}}\]: ", _while(rf"{_ADDRESS} |\s+\S|--\s*$"), devices,
+    Kind("lspci", rf"{_ADDRESS} \S.{{0,120}} \[[0-9a-f]{{4}}\]: ", _while(rf"{_ADDRESS} |\s+\S|--\s*$|\s*$"), devices,
          words=("kernel driver in use",)),
     Kind("dkms-status", r"nvidia(?:-srv|-open)?[/,] ?\d{3}", _while(r"nvidia"), dkms),
 )  # fmt: skip
