@@ -106,8 +106,9 @@ def _judge(
                      "{said}", path=path, count=count, said=said, evidence=seen)
     if found.cause == "injected-only":
         return noted("host", "{path}: device files and library arrive in the container; whether they work is not "
-                     "proved, because nothing in {image} can ask them", path=path, image=live.image, evidence=seen,
-                     fix=step("Try an image with Python.", "gpudoctor check --live --probe-image IMAGE"))
+                     "proved: {said}", path=path, said=said, evidence=seen,
+                     fix=step("Try an image with glibc, as those of Debian, Ubuntu and Red Hat have it.",
+                              "gpudoctor check --live --probe-image IMAGE"))
     if found.cause == "not-offered" and not used_by:
         return skipped("host", "{path}: the engine has no such path: {said}", path=path, said=said, evidence=seen)
     if found.cause in ("not-ended", "refused"):

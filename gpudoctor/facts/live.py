@@ -9,8 +9,9 @@ from msgspec import Meta
 
 from gpudoctor.facts.base import Item, Section
 
-#: ``python``: NVML and CUDA by ctypes. ``shell``: device files and nvidia-smi. ``nvidia-smi``: that alone.
-Inside = Literal["python", "shell", "nvidia-smi"]
+#: ``program``: gpudoctor's own; NVML and CUDA where the image has glibc. ``python``: both by ctypes. ``shell``: device
+#: files and nvidia-smi. ``nvidia-smi``: that alone.
+Inside = Literal["program", "python", "shell", "nvidia-smi"]
 
 
 class LiveNode(Item, frozen=True, kw_only=True):
@@ -33,17 +34,20 @@ class Seen(Item, frozen=True, kw_only=True):
     """What the probe inside a container reported; a field it did not come to is None.
 
     Attributes:
-        inside: What the image let run there; None when nothing ran.
+        inside: What ran there; None when nothing did.
+        other_c_library: What the image has where its glibc should be: ``musl`` or ``none``; NVIDIA's libraries need it.
         nodes: NVIDIA's device files and whether they open.
         libraries: Places of libnvidia-ml.so.1.
         nvml_code: Of nvmlInit; ``nvml_error`` when the library could not be loaded.
         smi_exit: Exit code of nvidia-smi, and the first line it wrote.
         uuids: The GPUs that NVML (or nvidia-smi) listed.
         cuda_code: Of cuInit; ``cuda_error`` when the library could not be loaded.
-        python_exit: Of the Python part, where the image has Python.
+        program_exit: Of gpudoctor's program under the image's glibc; 127 when that cannot start it.
+        python_exit: Of the Python part, where that was needed and the image has Python.
     """
 
     inside: Inside | None = None
+    other_c_library: Literal["musl", "none"] | None = None
     nodes: Annotated[tuple[LiveNode, ...], Meta(max_length=1024)] = ()
     libraries: Annotated[tuple[str, ...], Meta(max_length=64)] = ()
     nvml_code: int | None = None
@@ -56,6 +60,7 @@ class Seen(Item, frozen=True, kw_only=True):
     cuda_error: str | None = None
     cuda_count: int | None = None
     gpus: Annotated[tuple[LiveGpu, ...], Meta(max_length=1024)] = ()
+    program_exit: int | None = None
     python_exit: int | None = None
 
     @property

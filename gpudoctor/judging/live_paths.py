@@ -131,9 +131,31 @@ def _without_nvml(seen: Seen, failure: str | None) -> Verdict:
         return Verdict("library", said)
     if seen.nvml_code or seen.smi_exit:
         return Verdict("nvml", said)
-    if seen.python_exit not in (None, 0) and seen.python_exit > 128:
-        return Verdict("crashed", f"signal {seen.python_exit - 128}")
-    return Verdict("injected-only", said)
+    if signal := _signal(seen):
+        return Verdict("crashed", f"signal {signal}")
+    if seen.program_exit == 0 and seen.nvml_error is not None:
+        return Verdict("nvml", said)
+    return Verdict("injected-only", _unable(seen))
+
+
+def _signal(seen: Seen) -> int | None:
+    """Return what ended the program, or Python, that had loaded the driver's libraries."""
+    return next((code - 128 for code in (seen.program_exit, seen.python_exit) if code is not None and code > 128), None)
+
+
+def _unable(seen: Seen) -> str:
+    """Say why nothing in the image could ask the driver's libraries."""
+    if seen.other_c_library is not None:
+        other = "musl instead of glibc" if seen.other_c_library == "musl" else "no glibc"
+        return f"the image has {other}, which NVIDIA's libraries need"
+    return "nothing in the image can ask them"
+
+
+def _untried(seen: Seen) -> str:
+    """Say why CUDA was not tried where NVML works."""
+    if seen.program_exit:
+        return f"gpudoctor's program ended with code {seen.program_exit} there"
+    return "Python could not run there" if seen.python_exit else "the image has no Python"
 
 
 def _mig(gpus: Gpus | Unavailable) -> bool:
@@ -150,19 +172,20 @@ def _cuda(seen: Seen, count: int, failure: str | None, mig: bool) -> Verdict:
         return Verdict("cuda", f"cuInit answers {seen.cuda_code}", count)
     if seen.cuda_error is not None:
         return Verdict("cuda", seen.cuda_error, count)
-    if seen.python_exit is not None and seen.python_exit > 128:
-        return Verdict("crashed", f"signal {seen.python_exit - 128}", count)
+    if signal := _signal(seen):
+        return Verdict("crashed", f"signal {signal}", count)
     failing = next((gpu for gpu in seen.gpus if not gpu.ok), None)
     if failing is not None and failing.code in _TAKEN:
         return Verdict("nvml-only", _TAKEN[failing.code], count)
     if failing is not None:
         return Verdict("cuda", f"{failing.step} answers {failing.code}", count)
     if seen.cuda_code is None:
-        why = "Python could not run there" if seen.python_exit else "the image has no Python"
-        return Verdict("nvml-only", why, count)
+        return Verdict("nvml-only", _untried(seen), count)
     # Of instances (MIG), CUDA lists one where NVML lists their GPUs.
     if not mig and (seen.cuda_count != count or len(seen.gpus) != count):
         return Verdict("cuda", f"CUDA lists {seen.cuda_count} of {count}", count)
+    if not mig and len(seen.uuids) == count and {gpu.uuid for gpu in seen.gpus} - {None, *seen.uuids}:
+        return Verdict("cuda", "CUDA lists other GPUs than NVML", count)
     return Verdict("works", "", count)
 
 

@@ -7,16 +7,16 @@ removed in any case: by itself, by its guardian when it is killed, or by the nex
 import os
 import time
 from collections.abc import Sequence
-from typing import Any
-from urllib.parse import quote
+from typing import Any, Literal
 
 from gpudoctor.facts.base import Unavailable
-from gpudoctor.facts.live import LiveContainer, LivePath, Seen
-from gpudoctor.probes import live_script
+from gpudoctor.facts.live import LivePath, Seen
+from gpudoctor.probes import live_program, live_script
 from gpudoctor.probes.clock import same_kernel
 from gpudoctor.probes.engine_socket import find_engine
-from gpudoctor.probes.live_engine import LABEL, EngineError, LiveEngine, run_id
+from gpudoctor.probes.live_engine import EngineError, LiveEngine, run_id
 from gpudoctor.probes.live_guardian import dismiss, guard
+from gpudoctor.probes.live_here import gpu_containers, image_to_try, look_into
 from gpudoctor.probes.reporter import Reporter
 from gpudoctor.probes.root import Root
 
@@ -25,14 +25,15 @@ OPTIONS = ("gpus", "probe_image", "patience")
 
 PATHS = ("--gpus", "runtime: nvidia", "CDI")
 #: For one container from create to its end; a driver that starts cold takes some seconds for each GPU.
-TRY_SECONDS, LOOK_SECONDS = 40.0, 15.0
+TRY_SECONDS = 40.0
 _GRACE = 15.0
-_MOST_CONTAINERS = 64
 _MEMORY_BYTES = 4 << 30
 _PROCESSES = 256
+#: What is run, one after the other until one can be; and what the engine names when it cannot.
+Way = Literal["program", "shell", "nvidia-smi"]
+WAYS: tuple[Way, ...] = ("program", "shell", "nvidia-smi")
+_FIRST = {"program": live_program.PROGRAM, "shell": "/bin/sh", "nvidia-smi": "nvidia-smi"}
 _NOTHING_RUNS = "the image has no shell, and nvidia-smi does not run in it; try another with --probe-image"
-#: NVIDIA's variables that choose no GPUs: the values of NVIDIA_VISIBLE_DEVICES that ask for none.
-_NONE_ASKED = ("", "void", "none")
 
 
 def probe(
@@ -60,8 +61,8 @@ def probe(
         engine = LiveEngine(found.address, run)
         version = engine.version()
         leftovers = engine.remove_leftovers()
-        containers = _gpu_containers(engine)
-        image, image_from = _image(engine, probe_image, containers)
+        containers = gpu_containers(engine)
+        image, image_from = image_to_try(engine, probe_image, containers)
     except TimeoutError as error:
         out.unavailable("live", f"the engine hangs: {error}", "timeout")
         return
@@ -78,7 +79,7 @@ def probe(
         clean = _try_paths(out, engine, image, tuple(str(gpu) for gpu in gpus or ()), patience)
     finally:
         dismiss(pipe, clean=clean)
-    _look_into(out, engine, containers)
+    look_into(out, engine, containers)
 
 
 def _try_paths(
@@ -88,46 +89,49 @@ def _try_paths(
     for path in PATHS:
         out.start(path, doing="its container", patience=2 * patience + _GRACE, section="live", field="paths",
                   placeholder=LivePath(path=path, asked=asked or ("all",)), promised=True)
-    shell = clean = True
+    way, clean = WAYS[0] if live_program.archive() else WAYS[1], True
     for path in PATHS:
         if out.left_out(path):
             continue
         out.start(path, doing="its container")
-        tried, no_shell = _tried(engine, path, image, asked, shell, patience)
-        if no_shell:
-            shell = False
-            tried, _ = _tried(engine, path, image, asked, shell, patience)
+        while (tried := _tried(engine, path, image, asked, way, patience)) is None:
+            way = WAYS[WAYS.index(way) + 1]
         out.append("live", "paths", tried)
         clean = clean and tried.failure is None
     return clean
 
 
 def _tried(
-    engine: LiveEngine, path: str, image: str, asked: tuple[str, ...], shell: bool, patience: float
-) -> tuple[LivePath, bool]:
-    """Return what came of one container, and whether the only trouble was that the image has no shell."""
+    engine: LiveEngine, path: str, image: str, asked: tuple[str, ...], way: Way, patience: float
+) -> LivePath | None:
+    """Return what came of one container; None where the only trouble is that this way does not run in the image."""
     began = time.monotonic()
     facts: dict[str, Any] = {"path": path, "asked": asked or ("all",)}
     container = None
     try:
-        container = engine.create(_config(path, image, asked, shell), patience)
+        container = engine.create(_config(path, image, asked, way), patience)
         facts["created"] = True
+        if way == "program" and not _delivered(engine, container, patience):
+            return None
         engine.start(container, patience)
         facts["started"] = True
         facts["exit_code"] = code = engine.wait(container, patience)
-        facts["seen"] = seen = _seen(engine.logs(container), code, shell)
+        said = engine.logs(container)
+        facts["seen"] = seen = live_script.read_smi(said, code) if way == "nvidia-smi" else live_script.read(said)
         if seen.inside is None:
+            if way == "program":
+                return None
             facts["failure"] = _NOTHING_RUNS
     except TimeoutError:
         facts["failure"] = f"it did not come to its end within {patience:g} s"
         if container is not None and facts.get("started"):
             facts["seen"] = _so_far(engine, container)
     except EngineError as error:
-        if shell and "/bin/sh" in str(error) and facts.get("created"):
-            return LivePath(**facts), True
-        facts["error"] = str(error)
-        if "nvidia-smi" in str(error) and not shell:
+        if _FIRST[way] in str(error) and facts.get("created"):
+            if way != WAYS[-1]:
+                return None
             facts["failure"] = _NOTHING_RUNS
+        facts["error"] = str(error)
     finally:
         if container is not None:
             try:
@@ -135,15 +139,16 @@ def _tried(
             except (EngineError, TimeoutError) as error:
                 facts.setdefault("failure", f"its container could not be removed: {error}")
     facts["duration_seconds"] = round(time.monotonic() - began, 3)
-    return LivePath(**facts), False
+    return LivePath(**facts)
 
 
-def _seen(output: bytes, code: int, shell: bool) -> Seen:
-    if shell:
-        return live_script.read(output)
-    lines = output[: live_script.MAX_OUTPUT_BYTES].decode("utf-8", "replace").splitlines()
-    facts = live_script.smi(lines, code)
-    return Seen(inside="nvidia-smi", **facts) if facts else Seen()
+def _delivered(engine: LiveEngine, container: str, seconds: float) -> bool:
+    """Give gpudoctor's program to a container; False where the engine does not take it."""
+    try:
+        engine.put(container, live_program.FOLDER, live_program.archive() or b"", seconds)
+    except EngineError:
+        return False
+    return True
 
 
 def _so_far(engine: LiveEngine, container: str) -> Seen:
@@ -153,7 +158,7 @@ def _so_far(engine: LiveEngine, container: str) -> Seen:
         return Seen()
 
 
-def _config(path: str, image: str, asked: tuple[str, ...], shell: bool) -> dict[str, Any]:
+def _config(path: str, image: str, asked: tuple[str, ...], way: Way) -> dict[str, Any]:
     host: dict[str, Any] = {
         "NetworkMode": "none",
         "ReadonlyRootfs": True,
@@ -176,8 +181,10 @@ def _config(path: str, image: str, asked: tuple[str, ...], shell: bool) -> dict[
     else:
         host["Runtime"] = "nvidia"
         variables.append(f"NVIDIA_VISIBLE_DEVICES={','.join(asked) or 'all'}")
-    command = live_script.shell_command("try") if shell else ["nvidia-smi", "-L"]
-    if shell:
+    if way == "program":
+        host["Mounts"] = [live_program.MOUNT]
+    command = {"program": live_program.command, "shell": live_script.shell_command}.get(way, _smi)("try")
+    if way != "nvidia-smi":
         # The image's own choice of devices is not a property of the path.
         variables += [f"{live_script.PROGRAM_VARIABLE}={live_script.program()}", "CUDA_DEVICE_ORDER=PCI_BUS_ID"]
     return {
@@ -186,79 +193,5 @@ def _config(path: str, image: str, asked: tuple[str, ...], shell: bool) -> dict[
     }  # fmt: skip
 
 
-def _gpu_containers(engine: LiveEngine) -> list[dict[str, Any]]:
-    """Return what the engine says of the GPU containers that are here, those that run first."""
-    listed = engine.get("/containers/json", all="1")
-    ids = [str(each["Id"]) for each in listed if LABEL not in (each.get("Labels") or {})]
-    found = []
-    for container in ids[:_MOST_CONTAINERS]:
-        try:
-            said = engine.get(f"/containers/{container}/json")
-        except EngineError:
-            continue  # It ended meanwhile.
-        if _asks_for_gpus(said):
-            found.append(said)
-    return sorted(found, key=lambda said: not _runs(said))
-
-
-def _runs(said: dict[str, Any]) -> bool:
-    state = said.get("State") or {}
-    return bool(state.get("Running")) and not state.get("Paused")
-
-
-def _asks_for_gpus(said: dict[str, Any]) -> bool:
-    host = said.get("HostConfig") or {}
-    for wish in host.get("DeviceRequests") or ():
-        if wish.get("Driver") in ("nvidia", "cdi") or any("gpu" in each for each in wish.get("Capabilities") or ()):
-            return True
-    if any("/dev/nvidia" in str(each.get("PathOnHost")) for each in host.get("Devices") or ()):
-        return True
-    variables = dict(str(each).partition("=")[::2] for each in (said.get("Config") or {}).get("Env") or ())
-    asked = variables.get("NVIDIA_VISIBLE_DEVICES", "")
-    return "nvidia" in str(host.get("Runtime")) and asked not in _NONE_ASKED
-
-
-def _image(
-    engine: LiveEngine, wish: str | None, containers: list[dict[str, Any]]
-) -> tuple[str | None, str | None]:
-    """Return the image to try with and whose it is; None with the reason."""
-    if wish is not None:
-        try:
-            engine.get(f"/images/{quote(wish, safe='/:@')}/json")
-        except EngineError as error:
-            if error.status == 404:
-                return None, f"there is no image {wish} on this machine, and nothing is pulled"
-            raise
-        return wish, None
-    for said in containers:
-        image = str((said.get("Config") or {}).get("Image") or said.get("Image"))
-        return image, str(said.get("Name", "")).lstrip("/")
-    return None, "no GPU container is here whose image could be used: name one with --probe-image"
-
-
-def _look_into(out: Reporter, engine: LiveEngine, containers: list[dict[str, Any]]) -> None:
-    running = [said for said in containers if _runs(said)]
-    for said in running:
-        name = str(said.get("Name", "")).lstrip("/")[:200]
-        item = f"container {name}"
-        if out.left_out(item):
-            continue
-        facts: dict[str, Any] = {"id": str(said["Id"])[:64], "name": name}
-        out.start(item, doing="a look into it", patience=2 * LOOK_SECONDS + _GRACE, section="live", field="containers",
-                  placeholder=LiveContainer(**facts))
-        out.append("live", "containers", _looked(engine, facts))
-
-
-def _looked(engine: LiveEngine, facts: dict[str, Any]) -> LiveContainer:
-    variables = [f"{live_script.PROGRAM_VARIABLE}={live_script.program()}"]
-    try:
-        code, said = engine.look(facts["id"], live_script.shell_command("look"), variables, LOOK_SECONDS)
-    except TimeoutError:
-        return LiveContainer(**facts, failure=f"the look into it did not end within {LOOK_SECONDS:g} s")
-    except EngineError as error:
-        return LiveContainer(**facts, failure="it has no shell" if "/bin/sh" in str(error) else str(error)[:300])
-    seen = live_script.read(said)
-    if seen.inside is None:
-        why = "it has no shell" if b"/bin/sh" in said else f"the look into it ended with code {code}"
-        return LiveContainer(**facts, failure=why)
-    return LiveContainer(**facts, seen=seen)
+def _smi(_: str) -> list[str]:
+    return ["nvidia-smi", "-L"]

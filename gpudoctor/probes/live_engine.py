@@ -67,14 +67,16 @@ class LiveEngine:
         self._session.trust_env = False
 
     def _ask(
-        self, method: str, path: str, seconds: float, body: Mapping[str, Any] | None = None,
+        self, method: str, path: str, seconds: float, body: Mapping[str, Any] | bytes | None = None,
         query: Mapping[str, str] | None = None,
     ) -> bytes:
+        archive = isinstance(body, bytes)
         try:
             with self._session.request(
                 method, f"{self._session.base_url}{path}", params=dict(query or {}), stream=True, timeout=seconds,
-                allow_redirects=False, data=None if body is None else json.dumps(body),
-                headers={"Accept-Encoding": "identity", "Content-Type": "application/json"},
+                allow_redirects=False, data=body if archive or body is None else json.dumps(body),
+                headers={"Accept-Encoding": "identity",
+                         "Content-Type": "application/x-tar" if archive else "application/json"},
             ) as response:  # fmt: skip
                 return self._body(response, time.monotonic() + seconds)
         except EngineError:
@@ -113,6 +115,10 @@ class LiveEngine:
         labelled = {**config, "Labels": {LABEL: self.run}}
         found = _decoded(self._ask("POST", "/containers/create", seconds, labelled))
         return str(found["Id"])
+
+    def put(self, container: str, folder: str, archive: bytes, seconds: float) -> None:
+        """Unpack a tar archive in one of its folders; nothing may run in it yet."""
+        self._ask("PUT", f"/containers/{container}/archive", seconds, archive, {"path": folder})
 
     def start(self, container: str, seconds: float) -> None:
         """Start it."""

@@ -1,11 +1,12 @@
-"""What runs inside a container, and the reading of what it wrote.
+"""What runs inside a container beside gpudoctor's own program, and the reading of what all of them wrote.
 
-A shell looks at the device files and starts Python where the image has one: only Python proves CUDA. Without, the
-shell asks nvidia-smi, which the toolkit brings along; without a shell, nvidia-smi is started by itself. What was not
-tried stays None.
+Where that program is not, or the image has no glibc for it (``live_program``), a shell looks at the device files and
+starts Python where the image has one. Without, the shell asks nvidia-smi, which the toolkit brings along; without a
+shell, nvidia-smi is started by itself. What was not tried stays None.
 """
 
 import contextlib
+import errno
 import re
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ _ERRORS = {
     "Device or resource busy": "EBUSY",
     "Too many open files": "EMFILE",
 }
+_EXITS = {"gpudoctor-program": "program_exit", "gpudoctor-python": "python_exit", "gpudoctor-smi": "smi_exit"}
 _LISTED = re.compile(r"^GPU (\d+): .*\(UUID: ([A-Za-z0-9-]{4,80})\)\s*$")
 
 
@@ -75,38 +77,50 @@ def program() -> str:
 
 def read(output: bytes) -> Seen:
     """Make facts of what the shell and its programs wrote; lines that are not ours are ignored."""
-    nodes: list[LiveNode] = []
+    nodes: dict[str, LiveNode] = {}
     facts: dict[str, Any] = {}
-    libraries: list[str] = []
+    libraries: dict[str, None] = {}
     others: list[str] = []
     for line in output[:MAX_OUTPUT_BYTES].decode("utf-8", "replace").splitlines():
         word, _, rest = line[:_MAX_LINE].partition(" ")
         if word == "gpudoctor-node":
-            nodes.append(_node(rest))
+            # The program and, after it, the shell may both have looked.
+            node = _node(rest)
+            nodes.setdefault(node.name, node)
         elif word == "gpudoctor-library":
-            libraries.append(rest[:300])
+            libraries[rest[:300]] = None
         elif word == "gpudoctor-inside":
-            facts["inside"] = "shell"
+            facts["inside"] = "program" if rest == "program" else "shell"
+        elif word == "gpudoctor-no-glibc":
+            facts["other_c_library"] = "musl" if rest == "musl" else "none"
         elif word == "gpudoctor-facts":
             facts.update(_facts(rest))
-        elif word in ("gpudoctor-python", "gpudoctor-smi") and rest.isdecimal():
-            facts["python_exit" if word == "gpudoctor-python" else "smi_exit"] = int(rest[:6])
+        elif word in _EXITS and rest.isdecimal():
+            code = int(rest[:6])
             if word == "gpudoctor-smi":
-                del facts["smi_exit"]
-                facts.update(smi(others, int(rest[:6])))
-            elif facts["python_exit"] == 0:
-                facts["inside"] = "python"
+                facts.update(_smi(others, code))
+            else:
+                facts[_EXITS[word]] = code
+                if word == "gpudoctor-python" and code == 0:
+                    facts["inside"] = "python"
             others.clear()
         elif line.strip():
             others.append(line[:300])
+    found: dict[str, Any] = {"nodes": tuple(nodes.values())[:1024], "libraries": tuple(libraries)[:64]}
     with contextlib.suppress(msgspec.ValidationError):
-        return msgspec.convert({**facts, "nodes": nodes[:1024], "libraries": libraries[:64]}, Seen)
+        return msgspec.convert({**facts, **found}, Seen)
     # Something inside wrote lines like ours with other contents: believe none of them.
-    return Seen(inside="shell", nodes=tuple(nodes[:1024]), libraries=tuple(libraries[:64]))
+    return Seen(inside=facts.get("inside", "shell"), **found)
 
 
-def smi(lines: list[str], code: int) -> dict[str, Any]:
-    """Read ``nvidia-smi -L``."""
+def read_smi(output: bytes, code: int | None) -> Seen:
+    """Read ``nvidia-smi -L`` that was started by itself."""
+    lines = output[:MAX_OUTPUT_BYTES].decode("utf-8", "replace").splitlines()
+    facts = _smi(lines, 127 if code is None else code)
+    return Seen(inside="nvidia-smi", **facts) if facts else Seen()
+
+
+def _smi(lines: list[str], code: int) -> dict[str, Any]:
     uuids = [match[2] for line in lines if (match := _LISTED.match(line))]
     said = [line for line in lines if line.strip()]
     if code in (126, 127) or (said and said[0].startswith("exec ")):
@@ -118,6 +132,9 @@ def _node(rest: str) -> LiveNode:
     name, _, said = rest.partition(" ")
     if said == "opened":
         return LiveNode(name=name[:100])
+    word, _, number = said.partition(" ")
+    if word == "errno" and number.isdecimal():
+        return LiveNode(name=name[:100], error=errno.errorcode.get(int(number[:6]), said[:20]))
     found = next((code for text, code in _ERRORS.items() if text in said), None)
     return LiveNode(name=name[:100], error=found or said[-100:] or "unknown error")
 

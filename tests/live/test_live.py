@@ -110,21 +110,42 @@ def test_the_story(equipped_engine: Engine, toolkit: Toolkit, live: Try) -> None
     assert broken["fix"][0]["command"] == "docker run --gpus all IMAGE"
 
 
-def test_an_image_without_python_proves_no_cuda(equipped_engine: Engine, live: Try) -> None:
+def test_an_image_without_python_proves_cuda(equipped_engine: Engine, live: Try) -> None:
     found = live(equipped_engine).about("--gpus")
-    assert found["status"] == "info"
-    assert "that CUDA works there is not proved" in found["message"]
+    assert found["status"] == "pass"
+    assert "CUDA and memory that was written and read" in found["message"]
+
+
+def test_an_image_without_a_shell_proves_cuda(equipped_engine: Engine, live: Try) -> None:
+    assert live(equipped_engine, image=rig_images.NO_SHELL).about("--gpus")["status"] == "pass"
+
+
+@pytest.mark.parametrize(("image", "status", "words"), [
+    (rig_images.PYTHON, "pass", "CUDA and memory that was written and read"),
+    (rig_images.GLIBC, "info", "that CUDA works there is not proved: the image has no Python"),
+    (rig_images.EMPTY, "unknown", "the image has no shell, and nvidia-smi does not run in it"),
+])  # fmt: skip
+def test_an_engine_that_takes_no_files_is_tried_with_what_the_image_has(
+    equipped_engine: Engine, live: Try, tmp_path: Path, image: str, status: str, words: str
+) -> None:
+    with recording(equipped_engine.socket, tmp_path / "proxy.sock", refused=b"PUT ") as record:
+        found = live(tmp_path / "proxy.sock", image=image).about("--gpus")
+    assert (found["status"], words in json.dumps(found)) == (status, True), found
+    assert record.created[0]["Entrypoint"][0].startswith("/.gpudoctor")
+    assert containers(equipped_engine) == []
 
 
 def test_an_image_without_a_c_library_proves_nothing(equipped_engine: Engine, live: Try) -> None:
     found = live(equipped_engine, image=rig_images.BUSYBOX).about("--gpus")
     assert found["status"] == "info"
-    assert "whether they work is not proved" in found["message"]
+    assert "not proved: the image has no glibc, which NVIDIA's libraries need" in found["message"]
 
 
-def test_an_image_without_anything_cannot_be_tried(equipped_engine: Engine, live: Try) -> None:
-    tried = live(equipped_engine, image=rig_images.EMPTY)
-    assert (tried.code, tried.about("--gpus")["status"]) == (3, "unknown")
+def test_an_image_without_anything_proves_that_device_files_arrive(equipped_engine: Engine, live: Try) -> None:
+    found = live(equipped_engine, image=rig_images.EMPTY).about("--gpus")
+    assert found["status"] == "info"
+    assert {"what": "device files in it", "value": "5, 0 opened, others ENXIO", "source": "container"} in (
+        found["evidence"])
 
 
 def test_cdi(cdi_engine: Engine, live: Try, host: dict[str, str]) -> None:
@@ -196,6 +217,7 @@ def test_an_image_that_is_not_here_is_not_pulled(bare_engine: Engine, live: Try)
 ASKED = re.compile(
     r"GET /(_ping|version|info|events|containers/json|containers/[0-9a-f]{64}/(json|logs))|"
     r"GET /(images/[^?]+/json|exec/\w+/json)|"
+    r"PUT /containers/[0-9a-f]{64}/archive|"
     r"POST /containers/(create|[0-9a-f]{64}/(start|wait|exec))|POST /exec/\w+/start|DELETE /containers/[0-9a-f]{64}"
 )
 
@@ -222,8 +244,11 @@ def test_nothing_else_is_asked_of_the_engine(equipped_engine: Engine, live: Try,
         assert limits["SecurityOpt"] == ["no-new-privileges"]
         assert limits["Memory"] > 0
         assert limits["PidsLimit"] > 0
+        assert [mount["Type"] for mount in limits["Mounts"]] == ["volume"]
+        assert limits.get("Binds") is None
     removed = [path for method, path in record.requests if method == "DELETE"]
     assert len(removed) == 3
+    assert equipped_engine.cli("volume", "ls", "-q").stdout == ""
 
 
 def labelled(engine: Engine, name: str, run: str) -> None:

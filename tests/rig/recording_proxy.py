@@ -11,7 +11,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-REQUEST = re.compile(rb"(?:^|\n|\})([A-Z]{3,8}) (/[^ ]*) HTTP/1\.1\r\n")
+REQUEST = re.compile(rb"(?:^|\n|\}|\0)([A-Z]{3,8}) (/[^ ]*) HTTP/1\.1\r\n")
 
 
 class Record:
@@ -29,13 +29,18 @@ class Record:
     def created(self) -> list[dict[str, Any]]:
         found = []
         for match in re.finditer(rb"POST /containers/create[^\n]*\n(?:[^\r\n]+\r\n)*\r\n", bytes(self.said)):
-            found.append(json.JSONDecoder().raw_decode(bytes(self.said[match.end() :]).decode())[0])
+            found.append(json.JSONDecoder().raw_decode(bytes(self.said[match.end() :]).decode(errors="replace"))[0])
         return found
 
 
-def _relay(source: socket.socket, target: socket.socket, record: Record | None) -> None:
+def _relay(
+    source: socket.socket, target: socket.socket, record: Record | None = None, refused: bytes | None = None
+) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(1 << 16):
+            if refused is not None and data.startswith(refused):
+                source.sendall(b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+                break
             if record is not None:
                 with record.lock:
                     record.said += data
@@ -45,8 +50,8 @@ def _relay(source: socket.socket, target: socket.socket, record: Record | None) 
 
 
 @contextlib.contextmanager
-def recording(engine: Path, place: Path) -> Generator[Record, None, None]:
-    """Listen at ``place`` and pass everything on to the engine's socket."""
+def recording(engine: Path, place: Path, refused: bytes | None = None) -> Generator[Record, None, None]:
+    """Listen at ``place`` and pass everything on to the engine's socket, but for requests that start so."""
     record = Record()
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(place))
@@ -60,8 +65,8 @@ def recording(engine: Path, place: Path) -> Generator[Record, None, None]:
                 server = socket.socket(socket.AF_UNIX)
                 server.connect(str(engine))
                 ends.extend((client, server))
-                threading.Thread(target=_relay, args=(client, server, record), daemon=True).start()
-                threading.Thread(target=_relay, args=(server, client, None), daemon=True).start()
+                threading.Thread(target=_relay, args=(client, server, record, refused), daemon=True).start()
+                threading.Thread(target=_relay, args=(server, client), daemon=True).start()
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()

@@ -11,7 +11,7 @@ from rig import Engine, engine
 from rig_doubles import Toolkit
 from rig_packages import NoPackages
 
-ALL_IMAGES = (rig_images.GLIBC, rig_images.BUSYBOX, rig_images.PYTHON, rig_images.EMPTY)
+ALL_IMAGES = (rig_images.GLIBC, rig_images.BUSYBOX, rig_images.PYTHON, rig_images.EMPTY, rig_images.NO_SHELL)
 
 
 @pytest.fixture(scope="session")

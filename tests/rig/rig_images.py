@@ -25,6 +25,8 @@ BUSYBOX = "rig/busybox:1"
 """A static busybox: a shell, but no C library for the driver's libraries."""
 EMPTY = "rig/empty:1"
 """One static program that waits: no shell, nothing."""
+NO_SHELL = "rig/no-shell:1"
+"""glibc and its loader, and one static program that waits: what images without a distribution have."""
 PYTHON = "rig/python:1"
 """As glibc, with this interpreter as ``python3``."""
 
@@ -99,11 +101,17 @@ def skeleton() -> Tree:
 def with_programs(tree: Tree) -> Tree:
     for name in PROGRAMS:
         tree.program(Path(shutil.which(name) or f"/bin/{name}").resolve(), f"/usr/bin/{name}")
-    # What the stand-ins for the driver's libraries and tools are linked with.
-    for library in ("libm.so.6", "libdl.so.2", "libpthread.so.0"):
+    return with_libraries(tree)
+
+
+def with_libraries(tree: Tree) -> Tree:
+    """Add what the stand-ins for the driver's libraries and tools are linked with, and the loader."""
+    for library in ("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0"):
         found = next((place for place in (Path(LIBRARIES), Path(f"/lib/{TRIPLE}")) if (place / library).exists()), None)
         if found is not None:
             tree.file(f"{LIBRARIES}/{library}", (found / library).read_bytes())
+    for loader in (each for each in libraries(Path(sys.executable).resolve()) if each.name.startswith("ld-linux-x86")):
+        tree.file(f"/usr/lib64/{loader.name}", loader.read_bytes())
     return tree
 
 
@@ -140,7 +148,10 @@ def archive(name: str) -> bytes:
         tree.folder(LIBRARIES)
         return tree.bytes()
     tree = skeleton()
-    if name == BUSYBOX:
+    if name == NO_SHELL:
+        with_libraries(tree)
+        tree.file("/wait", static("wait.c"))
+    elif name == BUSYBOX:
         tree.file("/usr/bin/busybox", Path("/bin/busybox").read_bytes())
         for program in (*PROGRAMS, "true", "echo", "test", "["):
             tree.link(f"/usr/bin/{program}", "busybox")
