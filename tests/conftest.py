@@ -145,6 +145,17 @@ def has_ansible() -> Reason:
     return None
 
 
+def has_aarch64() -> Reason:
+    """A compiler for aarch64 and QEMU, which runs what it builds."""
+    packages = (("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"), ("qemu-aarch64", "qemu-user"))
+    if reason := next((reason for name, package in packages if (reason := program(name, package))), None):
+        return reason
+    place = Path("/usr/aarch64-linux-gnu/lib/libc.so.6")
+    if not place.exists() and os.environ.get("GPUDOCTOR_TIER_INSTALL") == "1":
+        run_ok("apt-get", "install", "-y", "-qq", "--no-install-recommends", "libc6-dev-arm64-cross")
+    return None if place.exists() else "no C library for aarch64 here (Debian package libc6-dev-arm64-cross)"
+
+
 def has_llama_server() -> Reason:
     if list(LLAMA_WHEELS.glob("llama_cpp_python-*.whl")):
         return None
@@ -155,6 +166,7 @@ TIERS: dict[str, Callable[[], Reason]] = {
     "always": lambda: None,
     "shellcheck": lambda: program("shellcheck", "shellcheck"),
     "gcc": has_compiler,
+    "aarch64": has_aarch64,
     "chromium": lambda: program("chromium", "chromium"),
     "root": has_namespaces,
     "nft": has_nft,
@@ -168,7 +180,8 @@ TIERS: dict[str, Callable[[], Reason]] = {
     "ansible": has_ansible,
     "llama-server": has_llama_server,
 }
-SLOW = ("root", "nft", "nginx", "install", "docker", "systemd", "slurm", "compose", "ansible", "llama-server")
+SLOW = ("aarch64", "root", "nft", "nginx", "install", "docker", "systemd", "slurm", "compose", "ansible",
+        "llama-server")
 
 TIERS_OF_ITEM = pytest.StashKey[dict[str, list[str]]]()
 OUTCOMES = pytest.StashKey[dict[str, Counter[str]]]()

@@ -42,12 +42,12 @@ def _cache() -> Path:
 
 
 @functools.cache
-def build(source: str, missing: tuple[str, ...]) -> Path:
-    """Return a folder with one library, built at most once for each set of missing symbols."""
-    gcc = compiler()
+def build(source: str, missing: tuple[str, ...], other: str | None = None) -> Path:
+    """Return a folder with one library, built at most once for each set of missing symbols and each compiler."""
+    gcc = other or compiler()
     if gcc is None:
         raise RuntimeError("no C compiler here")
-    key = hashlib.sha256(" ".join(missing).encode()).hexdigest()[:12]
+    key = hashlib.sha256(" ".join((gcc, *missing)).encode()).hexdigest()[:12]
     folder = _cache() / f"{source}-{key}"
     folder.mkdir()
     hidden = folder / "hidden"
@@ -63,12 +63,15 @@ def build(source: str, missing: tuple[str, ...]) -> Path:
     return folder
 
 
-def stand_in(folder: Path, text: str, sources: tuple[str, ...] = ("nvml",)) -> dict[str, str]:
+def stand_in(
+    folder: Path, text: str, sources: tuple[str, ...] = ("nvml",), compiler: str | None = None
+) -> dict[str, str]:
     """Write the machine into ``folder`` and return the environment that makes programs see it."""
     described = folder / "machine.txt"
     described.write_text(text)
     missing = missing_symbols(text)
-    places = [str(build(source, tuple(m for m in missing if m.startswith(PREFIX[source])))) for source in sources]
+    places = [str(build(source, tuple(m for m in missing if m.startswith(PREFIX[source])), compiler))
+              for source in sources]
     return {"LD_LIBRARY_PATH": ":".join(places), "GPUDOCTOR_STANDIN_NVML": str(described),
             "GPUDOCTOR_STANDIN_CUDA": str(described)}  # fmt: skip
 
