@@ -55,6 +55,9 @@ def of_statements(stated: Statements) -> set[str]:
         found.add("cpu-torch")
     if "snap" in f"{told.get('docker', '')} {told.get('docker root', '')}".lower():
         found.add("snap")
+    module, driver = (re.search(r"\b\d{3}\.\d{1,3}(?:\.\d{1,3})?\b", told.get(key, "")) for key in ("module", "driver"))
+    if module is not None and driver is not None and module[0] != driver[0]:
+        found.add("driver-versions-differ")
     if "container" in told or "image" in told or "docker flag" in told:
         found.add("container")
     return found

@@ -15,7 +15,7 @@ from gpudoctor.matrices.signatures import MAX_LINE_CHARS, Signature, Verdict
 
 TABLE = signatures.table()
 #: Contexts that facts tell, not words.
-STATED = {"no-toolkit", "cpu-torch", "several-gpus"}
+STATED = {"no-toolkit", "cpu-torch", "several-gpus", "driver-versions-differ"}
 
 
 def placeholders(template: str) -> set[str]:
