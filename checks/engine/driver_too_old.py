@@ -31,6 +31,7 @@ from gpudoctor.checking import (
     warned,
 )
 from gpudoctor.facts.base import Unavailable
+from gpudoctor.facts.compose import Compose
 from gpudoctor.facts.docker import Containers
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.engines import Engines
@@ -38,7 +39,8 @@ from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.python_envs import PythonEnvs
-from gpudoctor.judging.builds import Build, engines_wanted
+from gpudoctor.judging.builds import Build, Running, engines_wanted
+from gpudoctor.judging.by_build import by_build
 from gpudoctor.judging.choices import best, other_vllm_image, steps
 from gpudoctor.judging.cuda_fit import Machinery, driver_runs, floor_of, machinery, may_carry_newer
 from gpudoctor.judging.remedies import install_driver, reboot
@@ -49,6 +51,7 @@ def driver_too_old(
     engines: Engines | Unavailable,
     python_envs: PythonEnvs | Unavailable,
     containers: Containers | Unavailable,
+    compose: Compose | Unavailable,
     gpus: Gpus | Unavailable,
     driver: Driver | Unavailable,
     pci: Pci | Unavailable,
@@ -57,7 +60,7 @@ def driver_too_old(
 ) -> Iterator[Finding]:
     """Compare the driver with the oldest one that each engine runs on."""
     here = machinery(gpus, driver, pci, host, target)
-    builds = engines_wanted(target, python_envs, engines, here, containers)
+    builds = engines_wanted(target, python_envs, engines, here, Running(compose, containers))
     if isinstance(engines, Unavailable) and not engines.harmless:
         yield unknown("host", "installed engines could not be read: {reason}", reason=engines.reason)
     elif not builds:
@@ -65,8 +68,7 @@ def driver_too_old(
     if builds and not here.cards and not _nvidia_expected(pci):
         yield skipped("host", "no NVIDIA GPU here whose driver could be too old")
         return
-    for build in builds:
-        yield _judge(build, here, host)
+    yield from by_build(builds, target, here, lambda build, target, here: _judge(build, here, host))
 
 
 def _nvidia_expected(pci: Pci | Unavailable) -> bool:

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from gpudoctor.checking import Finding, Step, Target, check, failed, noted, passed, saw, skipped, unknown, warned
 from gpudoctor.facts.amd import Amd
 from gpudoctor.facts.base import Unavailable
+from gpudoctor.facts.compose import Compose
 from gpudoctor.facts.docker import Containers
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.engines import Engines
@@ -27,8 +28,10 @@ from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.python_envs import PythonEnvs
-from gpudoctor.judging.builds import Build, engines_wanted
+from gpudoctor.judging.builds import Build, Running, engines_wanted
+from gpudoctor.judging.by_build import by_build
 from gpudoctor.judging.choices import best, steps
+from gpudoctor.judging.composed import at, vendor
 from gpudoctor.judging.cuda_fit import Card, Machinery, dotted, machinery, reach
 from gpudoctor.matrices import ollama, tgi, vllm
 from gpudoctor.matrices.versions import within
@@ -39,6 +42,7 @@ def gpu_unsupported(
     engines: Engines | Unavailable,
     python_envs: PythonEnvs | Unavailable,
     containers: Containers | Unavailable,
+    compose: Compose | Unavailable,
     gpus: Gpus | Unavailable,
     driver: Driver | Unavailable,
     pci: Pci | Unavailable,
@@ -48,7 +52,7 @@ def gpu_unsupported(
 ) -> Iterator[Finding]:
     """Compare each GPU with the lowest compute capability and the code of each engine."""
     here = machinery(gpus, driver, pci, host, target)
-    builds = engines_wanted(target, python_envs, engines, here, containers)
+    builds = engines_wanted(target, python_envs, engines, here, Running(compose, containers))
     if not builds:
         yield skipped("host", "no engine was named or found; try: gpudoctor check --for vllm==0.33.0")
         return
@@ -56,11 +60,20 @@ def gpu_unsupported(
     if not here.cards and not radeons:
         yield skipped("host", "no GPU whose compute capability is known")
         return
-    for build in builds:
+    kinds = sorted({gpu.gfx for gpu in radeons if gpu.gfx})
+    amd_services = tuple(b for b in builds if b.workload is not None and vendor(b.workload.service) == "amd")
+    for build in amd_services:
+        place = build.workload.place if build.workload is not None else None
+        for gfx in kinds:
+            yield at(place, _radeon(build, gfx)) if place is not None else _radeon(build, gfx)
+
+    def judge(build: Build, target: Target, here: Machinery) -> Iterator[Finding]:
         for each in {card.capability: card for card in reversed(here.cards)}.values():
             yield _judge(build, each, here)
-        for gfx in sorted({gpu.gfx for gpu in radeons if gpu.gfx}):
+        for gfx in kinds if build.workload is None else ():
             yield _radeon(build, gfx)
+
+    yield from by_build((b for b in builds if b not in amd_services), target, here, judge, asks_release=True)
 
 
 def _judge(build: Build, each: Card, here: Machinery) -> Finding:

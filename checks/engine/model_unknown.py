@@ -18,6 +18,8 @@ from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Step, Target, check, failed, passed, saw, step, unknown
 from gpudoctor.facts.base import Unavailable
+from gpudoctor.facts.compose import Compose
+from gpudoctor.facts.docker import Containers
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.engines import Engines
 from gpudoctor.facts.gpus import Gpus
@@ -25,7 +27,8 @@ from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.python_envs import PythonEnvs
 from gpudoctor.judging.asked_model import chosen_engines, known_since, model_for
-from gpudoctor.judging.builds import Build, engines_wanted
+from gpudoctor.judging.builds import Build, Running, engines_wanted
+from gpudoctor.judging.by_build import by_build
 from gpudoctor.judging.choices import Choice, best, steps
 from gpudoctor.judging.cuda_fit import Machinery, machinery
 from gpudoctor.matrices.versions import within
@@ -35,6 +38,8 @@ from gpudoctor.matrices.versions import within
 def model_unknown(
     engines: Engines | Unavailable,
     python_envs: PythonEnvs | Unavailable,
+    containers: Containers | Unavailable,
+    compose: Compose | Unavailable,
     gpus: Gpus | Unavailable,
     driver: Driver | Unavailable,
     pci: Pci | Unavailable,
@@ -43,8 +48,8 @@ def model_unknown(
 ) -> Iterator[Finding]:
     """Compare the release with the first one that has the model's architecture."""
     here = machinery(gpus, driver, pci, host, target)
-    for build in chosen_engines(engines_wanted(target, python_envs, engines, here)):
-        yield _judge(build, target, here)
+    builds = engines_wanted(target, python_envs, engines, here, Running(compose, containers))
+    yield from by_build(chosen_engines(builds), target, here, _judge)
 
 
 def _judge(build: Build, target: Target, here: Machinery) -> Finding:

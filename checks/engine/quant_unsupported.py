@@ -15,8 +15,23 @@ Take the release or the engine that the finding names, or the model in another q
 
 from collections.abc import Iterator
 
-from gpudoctor.checking import Finding, Step, Target, check, failed, noted, passed, saw, skipped, step, unknown
+from gpudoctor.checking import (
+    Evidence,
+    Finding,
+    Step,
+    Target,
+    check,
+    failed,
+    noted,
+    passed,
+    saw,
+    skipped,
+    step,
+    unknown,
+)
 from gpudoctor.facts.base import Unavailable
+from gpudoctor.facts.compose import Compose
+from gpudoctor.facts.docker import Containers
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.engines import Engines
 from gpudoctor.facts.gpus import Gpus
@@ -24,7 +39,8 @@ from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.python_envs import PythonEnvs
 from gpudoctor.judging.asked_model import METHODS, chosen_engines, model_for
-from gpudoctor.judging.builds import Build, engines_wanted
+from gpudoctor.judging.builds import Build, Running, engines_wanted
+from gpudoctor.judging.by_build import by_build
 from gpudoctor.judging.choices import best, steps
 from gpudoctor.judging.cuda_fit import Machinery, dotted, machinery
 from gpudoctor.matrices import vllm
@@ -35,6 +51,8 @@ from gpudoctor.matrices.versions import within
 def quant_unsupported(
     engines: Engines | Unavailable,
     python_envs: PythonEnvs | Unavailable,
+    containers: Containers | Unavailable,
+    compose: Compose | Unavailable,
     gpus: Gpus | Unavailable,
     driver: Driver | Unavailable,
     pci: Pci | Unavailable,
@@ -43,11 +61,14 @@ def quant_unsupported(
 ) -> Iterator[Finding]:
     """Compare the oldest GPU with the floor of the model's quantization method in each release."""
     here = machinery(gpus, driver, pci, host, target)
-    for build in chosen_engines(engines_wanted(target, python_envs, engines, here)):
-        yield _judge(build, target, here)
+    builds = engines_wanted(target, python_envs, engines, here, Running(compose, containers))
+    yield from by_build(chosen_engines(builds), target, here, _judge)
 
 
 def _judge(build: Build, target: Target, here: Machinery) -> Finding:
+    asked = build.workload.flag("--quantization", "-q") if build.workload is not None else None
+    if build.engine == "vllm" and asked:
+        return _vllm(build, asked, saw("quantization", asked, build.subject), here)
     model = model_for(target, build.engine)
     method = METHODS.get(model.quantization)
     if build.engine in ("ollama", "llama.cpp"):
@@ -58,8 +79,12 @@ def _judge(build: Build, target: Target, here: Machinery) -> Finding:
                       evidence=saw("type of the weights", model.quantization, "catalogue"))
     if build.engine != "vllm":
         return skipped(build.subject, "the matrices have no quantization floors of {engine}", engine=build.engine)
+    return _vllm(build, method, saw("quantization", method, "catalogue"), here)
+
+
+def _vllm(build: Build, method: str, told: Evidence, here: Machinery) -> Finding:
     run = vllm.quantization(method, build.version or "")
-    seen = (saw("quantization", method, "catalogue"), saw("release", build.version, build.where),
+    seen = (told, saw("release", build.version, build.where),
             saw("oldest compute capability", dotted(here.lowest) if here.lowest else None, "NVML"))
     if run is None:
         return unknown(build.subject, "the matrices do not tell whether {label} has {method}", label=build.label,

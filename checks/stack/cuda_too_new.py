@@ -21,6 +21,7 @@ from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Step, Target, check, failed, passed, saw, skipped, unknown, warned
 from gpudoctor.facts.base import Unavailable
+from gpudoctor.facts.compose import Compose
 from gpudoctor.facts.docker import Containers
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.engines import Engines
@@ -28,7 +29,8 @@ from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.python_envs import PythonEnvs
-from gpudoctor.judging.builds import Build, all_builds
+from gpudoctor.judging.builds import Build, Running, all_builds
+from gpudoctor.judging.by_build import by_build
 from gpudoctor.judging.choices import best, other_vllm_image, steps
 from gpudoctor.judging.cuda_fit import Machinery, floor_of, machinery, major, may_carry_newer, reaches
 from gpudoctor.judging.remedies import install_driver, reboot
@@ -39,6 +41,7 @@ def cuda_too_new(
     engines: Engines | Unavailable,
     python_envs: PythonEnvs | Unavailable,
     containers: Containers | Unavailable,
+    compose: Compose | Unavailable,
     gpus: Gpus | Unavailable,
     driver: Driver | Unavailable,
     pci: Pci | Unavailable,
@@ -47,8 +50,8 @@ def cuda_too_new(
 ) -> Iterator[Finding]:
     """Compare CUDA major versions: the build's against the driver's."""
     here = machinery(gpus, driver, pci, host, target)
-    found = all_builds(target, python_envs, engines, here, containers)
-    builds = tuple(b for b in found if b.cuda is not None or not b.installed)
+    found = all_builds(target, python_envs, engines, here, Running(compose, containers))
+    builds = tuple(b for b in found if b.cuda is not None or not b.installed or b.workload is not None)
     if not builds:
         yield skipped("host", "no engine was named or found; try: gpudoctor check --for vllm==0.33.0")
         return
@@ -59,11 +62,11 @@ def cuda_too_new(
             yield unknown("host", "the CUDA version of driver {driver} is not known", driver=here.driver,
                           evidence=saw("driver", here.driver, "NVML, /sys/module/nvidia/version"))
         return
-    for build in builds:
-        yield _judge(build, here.ceiling, here, host)
+    yield from by_build(builds, target, here, lambda build, target, here: _judge(build, here, host))
 
 
-def _judge(build: Build, ceiling: str, here: Machinery, host: Host | Unavailable) -> Finding:
+def _judge(build: Build, here: Machinery, host: Host | Unavailable) -> Finding:
+    ceiling = here.ceiling or ""
     seen = (saw("CUDA of the driver", ceiling, "matrices, NVML"), saw("driver", here.driver, "NVML"),
             saw("CUDA of the build", build.cuda, build.where))
     if build.cuda is None and build.need is None:

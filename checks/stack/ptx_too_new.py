@@ -17,13 +17,16 @@ from collections.abc import Iterator
 
 from gpudoctor.checking import Finding, Step, Target, check, failed, passed, saw, skipped, step, warned
 from gpudoctor.facts.base import Unavailable
+from gpudoctor.facts.compose import Compose
+from gpudoctor.facts.docker import Containers
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.engines import Engines
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.pci import Pci
 from gpudoctor.facts.python_envs import PythonEnvs
-from gpudoctor.judging.builds import Build, all_builds
+from gpudoctor.judging.builds import Build, Running, all_builds
+from gpudoctor.judging.by_build import by_build
 from gpudoctor.judging.choices import best, newest_bundled_driver, steps
 from gpudoctor.judging.cuda_fit import Card, Machinery, driver_runs, machinery, reach
 from gpudoctor.judging.remedies import install_driver, reboot
@@ -33,6 +36,8 @@ from gpudoctor.judging.remedies import install_driver, reboot
 def ptx_too_new(
     engines: Engines | Unavailable,
     python_envs: PythonEnvs | Unavailable,
+    containers: Containers | Unavailable,
+    compose: Compose | Unavailable,
     gpus: Gpus | Unavailable,
     driver: Driver | Unavailable,
     pci: Pci | Unavailable,
@@ -41,21 +46,25 @@ def ptx_too_new(
 ) -> Iterator[Finding]:
     """Find GPUs for which a build has PTX alone, and compare its CUDA with the driver's."""
     here = machinery(gpus, driver, pci, host, target)
-    builds = tuple(b for b in all_builds(target, python_envs, engines, here) if b.arch_list and b.engine != "ollama")
+    found = all_builds(target, python_envs, engines, here, Running(compose, containers))
+    builds = tuple(b for b in found if b.engine != "ollama" and (b.arch_list or b.workload is not None))
     if not builds or not here.cards or here.ceiling is None:
         yield skipped("host", "no build whose code for the GPUs here is known")
         return
-    for build in builds:
-        if driver_runs(here, build.cuda, None) is False:
-            yield skipped(build.subject, "the driver is too old for {label} in any case", label=build.label)
-            continue
-        found = {each: reach(build.arch_list, build.cuda, each, here.ceiling) for each in here.cards}
-        hit = next((each for each, how in found.items() if how == "ptx-too-new"), None)
-        if hit is not None:
-            yield _judge(build, hit, here, host)
-        else:
-            yield passed(build.subject, "no GPU here needs PTX of {label} that the driver could not compile",
-                         label=build.label, evidence=saw("compiled architectures", build.arch_list, build.where))
+    yield from by_build(builds, target, here, lambda build, target, here: _of(build, here, host))
+
+
+def _of(build: Build, here: Machinery, host: Host | Unavailable) -> Finding:
+    if not build.arch_list:
+        return skipped(build.subject, "for which GPUs {label} was compiled is not in the matrices", label=build.label)
+    if driver_runs(here, build.cuda, None) is False:
+        return skipped(build.subject, "the driver is too old for {label} in any case", label=build.label)
+    found = {each: reach(build.arch_list, build.cuda, each, here.ceiling) for each in here.cards}
+    hit = next((each for each, how in found.items() if how == "ptx-too-new"), None)
+    if hit is not None:
+        return _judge(build, hit, here, host)
+    return passed(build.subject, "no GPU here needs PTX of {label} that the driver could not compile",
+                  label=build.label, evidence=saw("compiled architectures", build.arch_list, build.where))
 
 
 def _judge(build: Build, each: Card, here: Machinery, host: Host | Unavailable) -> Finding:

@@ -16,11 +16,18 @@ from gpudoctor.cli.words import one_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gpudoctor.checking.finding import Result
     from gpudoctor.facts.compose import Compose
     from gpudoctor.facts.snapshot import Snapshot
 
 #: Whose "could not look" leaves a Compose project without a verdict.
 DECIDING = "compose.no-gpu-request"
+#: What is judged of the engines in services, beside the files themselves.
+_OF_ENGINES = (
+    "engine.gpu-unsupported", "engine.driver-too-old", "engine.model-unknown", "engine.dtype-unsupported",
+    "engine.quant-unsupported", "engine.attention-unsupported", "engine.parallel-indivisible", "engine.mig-uuid",
+    "stack.cuda-too-new", "stack.ptx-too-new",
+)  # fmt: skip
 
 
 def lint(
@@ -68,7 +75,7 @@ def lint(
     one_of("--color", color, ("auto", "always", "never"))
     compose = read_compose(files or [], profile or [], env_file or [], project_directory)
     policy = load_configuration(config or [], no_config)
-    catalogue, selection = select_checks(only or ["compose"], skip or [], [])
+    catalogue, selection = select_checks(only or ["compose", *_OF_ENGINES], skip or [], [])
     when = now()
     machine = machine_facts(hardware, snapshot, driver, quiet)
     if hardware is None and snapshot is None:
@@ -81,7 +88,7 @@ def lint(
 
     # Gatekeepers of other sections belong to a machine's check; a project is not accused of the machine's faults.
     chosen = [each for each in selection.chosen if each.area == "compose" or each.id not in selection.added]
-    results = run_checks(chosen, facts, Target(), policy)
+    results = [each for each in run_checks(chosen, facts, Target(), policy) if _of_project(each)]
     results += [Result(id=each.id, finding=skipped("host", "left out with --skip")) for each in selection.left_out]
     results += catalogue.broken
     required = [DECIDING, *(each.id for each in catalogue.broken)]
@@ -91,6 +98,11 @@ def lint(
     report = make_report(judgement, started=when, duration_s=time.perf_counter() - started, host=host)
     write_outputs(outputs, report, facts, judgement=judgement, color=color, verbose=verbose, quiet=quiet)
     return judgement.exit_code
+
+
+def _of_project(result: "Result") -> bool:
+    """True for what is said of the project: what is installed or runs on the machine is for ``check``."""
+    return result.id.startswith("compose.") or result.finding.subject.startswith("service:")
 
 
 class Composed(msgspec.Struct, frozen=True):

@@ -5,10 +5,12 @@ from typing import NamedTuple
 
 from gpudoctor.checking.target import EngineWish, Target
 from gpudoctor.facts.base import NOT_RECORDED, Unavailable
-from gpudoctor.facts.docker import Container, Containers
+from gpudoctor.facts.compose import Compose
+from gpudoctor.facts.docker import Containers
 from gpudoctor.facts.engines import EngineBinary, Engines
 from gpudoctor.facts.python_envs import PythonEnvironment, PythonEnvs, TorchBuild
 from gpudoctor.judging.cuda_fit import Machinery
+from gpudoctor.judging.workloads import Workload, workloads
 from gpudoctor.matrices import images, ollama, pytorch, sglang, tgi, vllm
 from gpudoctor.matrices.engines import EngineRequirement, engine_requirement, image_requirement
 
@@ -34,6 +36,7 @@ class Build(NamedTuple):
     where: str
     image: str | None = None
     environment: PythonEnvironment | None = None
+    workload: Workload | None = None
 
     @property
     def installed(self) -> bool:
@@ -167,13 +170,18 @@ def _compiled(each: PythonEnvironment, package: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(arch for archs in found for arch in archs))
 
 
-def binaries(engines: Engines | Unavailable, target: Target, here: Machinery) -> tuple[Build, ...]:
-    """Return installed Ollama programs; what else is in the section has no releases that the matrices know."""
+def binaries(
+    engines: Engines | Unavailable, target: Target, here: Machinery
+) -> tuple[tuple[Build, str | None], ...]:
+    """Return installed Ollama programs, each with the id of its container.
+
+    What else is in the section has no releases that the matrices know.
+    """
     if isinstance(engines, Unavailable):
         return ()
     wanted = {wish.name for wish in target.engines if wish.image is None}
     return tuple(
-        _binary(each, here) for each in engines.engines
+        (_binary(each, here), each.container) for each in engines.engines
         if each.engine == "ollama" and (not target.engines or "ollama" in wanted)
     )
 
@@ -188,40 +196,28 @@ def _binary(each: EngineBinary, here: Machinery) -> Build:
     )
 
 
-def in_containers(
-    containers: Containers | Unavailable, target: Target, here: Machinery, known: frozenset[str] = frozenset()
-) -> tuple[Build, ...]:
-    """Return the engines of running GPU containers by their images' tags; ``known`` were looked into.
-
-    A tag that names no release (``latest``) says nothing to judge.
-    """
-    if isinstance(containers, Unavailable) or target.engines:
-        return ()
-    running = (each for each in containers.containers if each.running and images.contents(each.image))
-    return tuple(
-        _in_container(each, here) for each in running
-        if _has_gpus(each) and not any(each.id.startswith(short) for short in known)
-    )
-
-
-def _has_gpus(each: Container) -> bool:
-    return bool(each.requests) or each.runtime == "nvidia" or any(d.startswith("nvidia.com/") for d in each.devices)
-
-
-def _in_container(each: Container, here: Machinery) -> Build:
-    need = image_requirement(each.image, compute_capability=here.lowest)
+def _in_container(each: Workload, here: Machinery) -> Build:
+    """An engine of a service or a running container by its image's tag; one without a release has no ``version``."""
+    need = image_requirement(each.image, compute_capability=here.of(each.gpus).lowest)
     inside = images.contents(each.image)
     return Build(
-        label=each.image, subject=each.subject, engine=images.engine_of(each.image) or "",
+        label=each.service.image or each.engine, subject=each.subject, engine=each.engine,
         version=inside.version if inside else None, need=need, cuda=need.cuda if need else None,
-        arch_list=need.arch_list if need else (), where=each.image, image=each.image,
+        arch_list=need.arch_list if need else (), where=each.image, image=each.image, workload=each,
     )
 
 
-def _looked_into(envs: PythonEnvs | Unavailable, engines: Engines | Unavailable) -> frozenset[str]:
-    found = () if isinstance(envs, Unavailable) else tuple(each.container for each in envs.environments)
-    found += () if isinstance(engines, Unavailable) else tuple(each.container for each in engines.engines)
-    return frozenset(short for short in found if short)
+def _inside(build: Build, short: str | None, running: Iterable[Workload]) -> Build:
+    """Put a build that was found in a container's own files beside what that container was told."""
+    each = next((w for w in running if short and w.container and w.container.startswith(short)), None)
+    return build if each is None else build._replace(subject=each.subject, workload=each)
+
+
+class Running(NamedTuple):
+    """Who says what runs in containers: Compose files that were named, and the engine."""
+
+    compose: Compose | Unavailable = NOT_RECORDED
+    containers: Containers | Unavailable = NOT_RECORDED
 
 
 def all_builds(
@@ -229,13 +225,24 @@ def all_builds(
     envs: PythonEnvs | Unavailable,
     engines: Engines | Unavailable,
     here: Machinery,
-    containers: Containers | Unavailable = NOT_RECORDED,
+    running: Running = Running(),  # noqa: B008 - immutable
 ) -> tuple[Build, ...]:
-    """Return everything that shall run: asked for, in environments, installed as programs, running in containers."""
-    found = environments(envs, target)
-    inside = in_containers(containers, target, here, _looked_into(envs, engines))
-    return (*asked(target, here), *torch_builds(found), *engine_builds(found, here), *binaries(engines, target, here),
-            *inside)
+    """Return everything that shall run: asked for, in environments, installed as programs, in containers.
+
+    A service stands in the place of the --for that its image stands for. With --for, what runs is not asked.
+    """
+    found = workloads(running.compose, running.containers, here.gpus)
+    services = tuple(each for each in found if each.container is None)
+    inside = () if target.engines else tuple(each for each in found if each.container is not None)
+    composed = {each.service.image for each in services}
+    wishes = tuple(each for each in asked(target, here) if each.image is None or each.image not in composed)
+    own = environments(envs, target)
+    looked = (*torch_builds(own), *engine_builds(own, here))
+    looked_into = tuple(_inside(b, b.environment.container if b.environment else None, inside) for b in looked)
+    programs = tuple(_inside(b, short, inside) for b, short in binaries(engines, target, here))
+    known = {b.workload.container for b in (*looked_into, *programs) if b.workload and b.engine != "torch"}
+    return (*wishes, *looked_into, *programs, *(_in_container(each, here) for each in services),
+            *(_in_container(each, here) for each in inside if each.container not in known))
 
 
 def engines_wanted(
@@ -243,7 +250,7 @@ def engines_wanted(
     envs: PythonEnvs | Unavailable,
     engines: Engines | Unavailable,
     here: Machinery,
-    containers: Containers | Unavailable = NOT_RECORDED,
+    running: Running = Running(),  # noqa: B008 - immutable
 ) -> tuple[Build, ...]:
     """Return the engines among those: without PyTorch itself and CUDA base images."""
-    return tuple(b for b in all_builds(target, envs, engines, here, containers) if b.engine not in ("torch", "cuda"))
+    return tuple(b for b in all_builds(target, envs, engines, here, running) if b.engine not in ("torch", "cuda"))

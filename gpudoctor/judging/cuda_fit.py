@@ -1,10 +1,11 @@
 """Driver, GPU and CUDA build: the arithmetic of compatibility that every check of the stack shares."""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from gpudoctor.checking.needs import known
 from gpudoctor.checking.target import Target
-from gpudoctor.facts.base import Unavailable
+from gpudoctor.facts.base import NOT_RECORDED, Unavailable
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
@@ -42,11 +43,17 @@ class Machinery(NamedTuple):
     ceiling: str | None
     wsl: bool = False
     machine: Machine = "x86_64"
+    gpus: Gpus | Unavailable = NOT_RECORDED
 
     @property
     def lowest(self) -> Capability | None:
         """The lowest compute capability here."""
         return min((each.capability for each in self.cards), default=None)
+
+    def of(self, indices: Sequence[int] | None) -> "Machinery":
+        """Return the same machine with some of its GPUs alone; None means all."""
+        names = {f"gpu:{index}" for index in indices or ()}
+        return self if indices is None else self._replace(cards=tuple(c for c in self.cards if c.subject in names))
 
 
 def machinery(
@@ -66,7 +73,7 @@ def machinery(
     # A compat libcuda on the path makes NVML tell its own version; the table knows the driver's.
     ceiling = (None if wsl or version is None else cuda_driver.max_cuda(version)) or told_cuda
     arch = known(host.architecture) if isinstance(host, Host) else None
-    return Machinery(cards, version, ceiling, wsl, "aarch64" if arch in ("aarch64", "arm64") else "x86_64")
+    return Machinery(cards, version, ceiling, wsl, "aarch64" if arch in ("aarch64", "arm64") else "x86_64", gpus)
 
 
 def _answering(gpus: Gpus | Unavailable, target: Target) -> tuple[Card, ...]:

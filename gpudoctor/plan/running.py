@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 
 from gpudoctor.facts.base import Unavailable
-from gpudoctor.facts.compose import GpuRequest, Place, Variable
-from gpudoctor.facts.compose import Service as Facts
+from gpudoctor.facts.compose import Place
 from gpudoctor.facts.docker import Container, Containers
 from gpudoctor.facts.gpus import GpuProcess, Gpus
 from gpudoctor.facts.serving import Serving
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.fit.model import Unusable
 from gpudoctor.judging.served import own_processes
+from gpudoctor.judging.workloads import as_service
 from gpudoctor.plan.composed import service_of
 from gpudoctor.plan.service import RUNNING, Service
 
@@ -82,29 +82,13 @@ def _name(process: GpuProcess) -> str:
 
 
 def _container(container: Container, gpus: Gpus, held: dict[int, int | None]) -> Service | None:
-    requests = tuple(
-        GpuRequest(form="deploy", place=_HERE, driver=request.driver, count=request.count,
-                   device_ids=request.device_ids, capabilities=request.capabilities)
-        for request in container.requests
-    )
-    facts = Facts(
-        name=container.name, place=_HERE, image=container.image, command=container.command, runtime=container.runtime,
-        requests=requests or _by_runtime(container),
-        variables=tuple(Variable(name=k, value=v, place=_HERE) for k, v in container.environment.items()),
-    )  # fmt: skip
+    facts = as_service(container)
     service = service_of(facts, gpus)
     if service is None:
         return _process(container.name, held) if held else None
     if held and (service.problem is not None or not service.models):
         return _process(container.name, held)._replace(engine=None)
     return service
-
-
-def _by_runtime(container: Container) -> tuple[GpuRequest, ...]:
-    visible = container.environment.get("NVIDIA_VISIBLE_DEVICES", "")
-    if container.runtime != "nvidia" or visible in ("", "void", "none"):
-        return ()
-    return (GpuRequest(form="runtime", place=_HERE, device_ids=tuple(visible.split(","))),)
 
 
 def _process(name: str, held: dict[int, int | None]) -> Service:
