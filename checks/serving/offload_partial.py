@@ -53,8 +53,8 @@ def _judge(each: Endpoint, model: ServedModel, machine: Machine, no_gpu: bool) -
     size, on_gpu = model.size_bytes or 1, model.gpu_bytes or 0
     subject = f"model:{model.name}"
     split = _split(each, model, machine)
-    seen = (saw("size bytes", size, f"{each.url}/api/ps"), saw("of it on GPUs bytes", on_gpu, f"{each.url}/api/ps"),
-            *split)
+    source = "ollama ps" if each.origin == "paste" else f"{each.url}/api/ps"
+    seen = (saw("size bytes", size, source), saw("of it on GPUs bytes", on_gpu, source), *split)
     if on_gpu >= size:
         return passed(subject, "{model} lies wholly on GPUs", model=model.name, evidence=seen)
     if on_gpu == 0:

@@ -9,7 +9,7 @@ from gpudoctor.checking.finding import Finding, Result, Step, saw, skipped
 from gpudoctor.checking.registry import Check
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.kernel_log import KernelLog
-from gpudoctor.facts.signatures import NOT_PASTED, PASTED_ENVIRONMENT, Signatures
+from gpudoctor.facts.signatures import NOT_PASTED, PASTED_ENVIRONMENT, PASTED_OLLAMA, Signatures
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.judging.log_findings import told, weight
 
@@ -64,7 +64,8 @@ def with_log(results: Sequence[Result], checks: Iterable[Check], facts: Snapshot
             if known is not None:
                 # The facts say it too, and about what; the log is more evidence.
                 both = results[known].finding
-                merged = msgspec.structs.replace(both, evidence=(*both.evidence, *finding.evidence))
+                merged = msgspec.structs.replace(both, evidence=(*both.evidence, *finding.evidence),
+                                                 location=both.location or finding.location)
                 found.append(msgspec.structs.replace(results[known], finding=merged))
                 replaced.add(known)
             else:
@@ -133,10 +134,13 @@ def _by_piece(result: Result) -> bool:
 def _silent(result: Result, environment: Mapping[str, str]) -> Result:
     """A section that nobody pasted is nothing that could not be read, and no variable that was told is no pass."""
     finding = result.finding
-    if result.status == "pass" and result.id.startswith("env.") and not environment:
+    untold = result.id.startswith("env.") and not environment
+    untold = untold or (result.id == "serving.unreachable" and finding.subject == f"endpoint:{PASTED_OLLAMA}")
+    if result.status == "pass" and untold:
         nothing = skipped(finding.subject, "nothing to judge: {reason}", reason=NOT_PASTED.reason)
         return msgspec.structs.replace(result, finding=nothing)
-    silent = finding.params.get("reason") == NOT_PASTED.reason or finding.subject == PASTED_ENVIRONMENT
+    reasons = (finding.params.get("reason"), finding.params.get("failure"))
+    silent = NOT_PASTED.reason in reasons or finding.subject == PASTED_ENVIRONMENT
     if result.status != "unknown" or not silent:
         return result
     skip = skipped(finding.subject, finding.message, evidence=finding.evidence, **finding.params)

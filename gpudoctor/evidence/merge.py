@@ -5,9 +5,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from gpudoctor.facts.base import NOT_RECORDED, Unavailable
+from gpudoctor.facts.docker import Container, Containers
 from gpudoctor.facts.gpus import Gpu, Gpus
+from gpudoctor.facts.serving import Endpoint, ServedModel, Serving
 from gpudoctor.facts.signatures import NOT_PASTED
 
+_MAX_MODELS, _MAX_ENDPOINTS, _MAX_CONTAINERS = 256, 64, 4096
 _S = TypeVar("_S", bound=msgspec.Struct)
 
 
@@ -18,6 +21,10 @@ def joined(first: _S, second: _S) -> _S:
         ours, theirs = getattr(first, field.name), getattr(second, field.name)
         if field.name == "gpus" and isinstance(first, Gpus):
             changes["gpus"] = _gpus(ours, theirs)
+        elif field.name == "endpoints" and isinstance(first, Serving):
+            changes["endpoints"] = _endpoints(ours, theirs)
+        elif field.name == "containers" and isinstance(first, Containers):
+            changes["containers"] = _containers(ours, theirs)
         elif _silent(ours, field) and not _silent(theirs, field):
             changes[field.name] = theirs
         elif isinstance(ours, msgspec.Struct) and type(ours) is type(theirs) and not isinstance(ours, Unavailable):
@@ -56,6 +63,36 @@ def _gpus(first: tuple[Gpu, ...], second: tuple[Gpu, ...]) -> tuple[Gpu, ...]:
             found[gpu.index] = gpu
         # Two cards of one number: the pieces are about two machines, and the first one counts.
     return tuple(found[index] for index in sorted(found))
+
+
+def _endpoints(first: tuple[Endpoint, ...], second: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    """Join by address; a model that is in memory and on disk is one."""
+    found = {each.url: each for each in first}
+    for each in second:
+        known = found.get(each.url)
+        if known is None:
+            found[each.url] = each
+            continue
+        models = {model.name: model for model in known.models}
+        for model in each.models:
+            other = models.get(model.name)
+            models[model.name] = model if other is None else _model(other, model)
+        found[each.url] = msgspec.structs.replace(known, models=tuple(models.values())[:_MAX_MODELS])
+    return tuple(found.values())[:_MAX_ENDPOINTS]
+
+
+def _containers(first: tuple[Container, ...], second: tuple[Container, ...]) -> tuple[Container, ...]:
+    """Join by name; of two words on one container that counts which tells all of it."""
+    found = {each.name: each for each in first}
+    for each in second:
+        known = found.get(each.name)
+        if known is None or (known.failure is not None and each.failure is None):
+            found[each.name] = each
+    return tuple(found.values())[:_MAX_CONTAINERS]
+
+
+def _model(first: ServedModel, second: ServedModel) -> ServedModel:
+    return msgspec.structs.replace(joined(first, second), loaded=first.loaded or second.loaded)
 
 
 def _same(first: Gpu, second: Gpu) -> bool:

@@ -96,7 +96,7 @@ _FIELD = r"[a-z][a-z_.]{1,60}(?: \[[A-Za-z%/]{1,8}\])?"
 KIND = Kind(
     name="nvidia-smi-csv",
     begins=rf"\s{{0,4}}{_FIELD}(?:,\s?{_FIELD}){{1,120}}\s*$",
-    extent=lambda: While(re.compile(r".{1,400},")),
+    extent=lambda: While(re.compile(r"(?!.{0,120}\bpid\b).{1,400},")),
     read=read,
     words=("memory.total", "driver_version", "pci.bus_id", "compute_cap"),
 )

@@ -18,12 +18,15 @@ from gpudoctor.evidence.kernel_logs import KernelLogs
 from gpudoctor.evidence.kinds import KINDS
 from gpudoctor.evidence.log_kinds import LOGS
 from gpudoctor.evidence.merge import joined, pasted
+from gpudoctor.evidence.ollama_lists import completed
 from gpudoctor.evidence.signatures import Fresh, Hit, Sieve, SignatureScanner, established, lines_with
 from gpudoctor.evidence.source import BadInput, Chunk, chunks
-from gpudoctor.evidence.statements import Statements
+from gpudoctor.evidence.stated_conflicts import conflicts
+from gpudoctor.evidence.statements import Statements, version_in
 from gpudoctor.facts.base import Section, Unavailable
 from gpudoctor.facts.driver import Driver
 from gpudoctor.facts.gpus import Gpus
+from gpudoctor.facts.serving import Serving
 from gpudoctor.facts.signatures import NOT_PASTED, LogMatch, Piece, Signatures
 from gpudoctor.facts.snapshot import MAX_FILE_BYTES, Snapshot, SnapshotError, decode, section_types
 from gpudoctor.probes.without_secrets import plain_text
@@ -216,6 +219,8 @@ class Paste:
                     facts[name] = pasted(section)
                 elif isinstance(known, Section) and self._base is None:
                     facts[name] = joined(known, pasted(section))
+        if isinstance(served := facts["serving"], Serving):
+            facts["serving"] = completed(served, facts["gpus"], version_in(self._stated.told.get("ollama", "")))
         kernel = self._kernel.log()
         if kernel is not None:
             facts["kernel_log"] = kernel
@@ -225,6 +230,8 @@ class Paste:
         if "fabric state" in self._stated.told:
             # Its name and its value stand on two lines of nvidia-smi -q.
             self._scanner.one_line(f"fabric state: {self._stated.told['fabric state']}", 1, "nvidia-smi -q")
+        for line in conflicts(self._stated):
+            self._scanner.one_line(line, 1, "what is stated")
         loaded = _driver_runs(facts["gpus"], facts["driver"])
         hits = [hit for hit in self._scanner.hits() if not self._of_other_times(hit, loaded)]
         hits = [hit for hit in established(hits, context) if not self._in_own_report(hit)]

@@ -126,6 +126,8 @@ def predicted(
         return Unavailable(f"fit's catalogue does not know {model.name}", "not-applicable")
     flags = settings_of(endpoint, machine.containers)
     here = working(held(endpoint, machine.gpus))
+    if endpoint.origin == "paste" and not here and any(_occupied(gpu) for gpu in machine.gpus.answering):
+        return Unavailable("whose memory it is that is in use is not in what you pasted", "not-asked")
     try:
         hardware = hardware_of(
             msgspec.structs.replace(Snapshot(), gpus=machine.gpus, memory=machine.memory, driver=machine.driver),
@@ -150,6 +152,10 @@ def predicted(
         return answer(Question(known, settings, hardware._replace(gpus=gpus)), advise=False)
     except Unusable as problem:
         return Unavailable(problem.message, "not-applicable")
+
+
+def _occupied(gpu: Gpu) -> bool:
+    return isinstance(gpu.memory_used_bytes, int) and gpu.memory_used_bytes >= _BARE_CONTEXT_BYTES
 
 
 def file_bytes(endpoint: Endpoint, model: ServedModel) -> int | None:

@@ -62,7 +62,8 @@ ESTIMATE = (
         ("failed to bind port 0.0.0.0:11434/tcp: listen tcp4 0.0.0.0:11434: bind: address already in use",
          "'sport = :11434'"),
         ("/usr/bin/ld: cannot find -lcuda: No such file or directory", "ln -s libcuda.so.1 "),
-        ("gpt-oss:120b    a951a23b46a1    68 GB    31%/69% CPU/GPU    8192    Forever", "gpudoctor fit MODEL"),
+        ("gpt-oss:120b    a951a23b46a1    68 GB    31%/69% CPU/GPU    8192    Forever",
+         "gpudoctor fit gpt-oss:120b --engine ollama"),
         ("Call to posix_fallocate failed: No space left on device\ntensor parallel: 8", "--shm-size=16g"),
     ],
 )  # fmt: skip
