@@ -6,6 +6,11 @@ same image, and an engine that finds no GPU often goes on with the CPU without a
 predicts; a container that was started proves. The proof has grades: files that were handed over are not yet NVML,
 and NVML is not yet CUDA.
 
+What is started is a program of 7 kB that gpudoctor brings along, without network, capabilities or a writable root. It
+needs neither a shell nor Python, so that any image will do: it opens the device files, and with the image's own glibc
+it starts NVML and CUDA, and writes and reads memory on each GPU. NVIDIA's libraries need glibc; an image that has musl
+(Alpine) or no C library shows which files arrive, and no more is claimed.
+
 ## How to fix
 Ask by the path that works, then repair the other. Device files and library are there but opening them is "Operation
 not permitted": the container's device rules do not list the GPUs, look at `no-cgroups` in the toolkit's config.toml,

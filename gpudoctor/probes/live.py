@@ -117,7 +117,7 @@ def _tried(
         facts["started"] = True
         facts["exit_code"] = code = engine.wait(container, patience)
         said = engine.logs(container)
-        facts["seen"] = seen = live_script.read_smi(said, code) if way == "nvidia-smi" else live_script.read(said)
+        facts["seen"] = seen = live_script.read_smi(code, said) if way == "nvidia-smi" else live_script.read(said)
         if seen.inside is None:
             if way == "program":
                 return None

@@ -84,17 +84,14 @@ def _looked(engine: LiveEngine, facts: dict[str, Any]) -> LiveContainer:
     variables = [f"{live_script.PROGRAM_VARIABLE}={live_script.program()}"]
     try:
         code, said = _run(engine, facts["id"], live_script.shell_command("look"), variables)
-        if code is not None:
-            seen = live_script.read(said)
-        else:
-            code, said = _run(engine, facts["id"], ["nvidia-smi", "-L"], [])
-            seen = live_script.read_smi(said, code)
+        seen, why = live_script.read(said), f"the look into it ended with code {code}"
+        if code is None:
+            seen, why = live_script.read_smi(*_run(engine, facts["id"], ["nvidia-smi", "-L"], [])), _NOTHING_RUNS
     except TimeoutError:
         return LiveContainer(**facts, failure=f"the look into it did not end within {LOOK_SECONDS:g} s")
     except EngineError as error:
         return LiveContainer(**facts, failure=str(error)[:300])
     if seen.inside is None:
-        why = _NOTHING_RUNS if code is None else f"the look into it ended with code {code}"
         return LiveContainer(**facts, failure=why)
     return LiveContainer(**facts, seen=seen)
 

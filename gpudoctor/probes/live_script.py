@@ -113,7 +113,7 @@ def read(output: bytes) -> Seen:
     return Seen(inside=facts.get("inside", "shell"), **found)
 
 
-def read_smi(output: bytes, code: int | None) -> Seen:
+def read_smi(code: int | None, output: bytes) -> Seen:
     """Read ``nvidia-smi -L`` that was started by itself."""
     lines = output[:MAX_OUTPUT_BYTES].decode("utf-8", "replace").splitlines()
     facts = _smi(lines, 127 if code is None else code)

@@ -19,7 +19,7 @@ from rig import Engine, engine
 from rig_doubles import Toolkit
 from standin import machine, stand_in
 
-from gpudoctor.facts.live import Live
+from gpudoctor.facts.live import Live, LiveContainer
 from gpudoctor.probes.take import take_snapshot
 
 pytestmark = pytest.mark.tier("docker")
@@ -345,3 +345,32 @@ def test_no_permission(bare_engine: Engine, gpudoctor: Callable[..., subprocess.
     (found,) = [result for result in json.loads(done.stdout)["results"] if result["id"] == ID]
     assert (done.returncode, found["status"]) == (3, "unknown")
     assert "may not open" in found["message"]
+
+
+def looked_into(engine: Engine, monkeypatch: pytest.MonkeyPatch, image: str, *command: str) -> LiveContainer:
+    """Return the look into a running container of this image."""
+    engine.cli("run", "-d", "--name", "served", "--network", "none", "--gpus", "all", image, *command)
+    monkeypatch.setenv("DOCKER_HOST", engine.url)
+    try:
+        found = take_snapshot(live=True, sections=["live"]).live
+    finally:
+        engine.cli("rm", "-f", "served")
+    assert isinstance(found, Live), found
+    (look,) = found.containers
+    return look
+
+
+@pytest.mark.parametrize("release", ["equipped_engine", "cdi_engine"])
+def test_a_running_container_without_a_shell_is_asked_by_nvidia_smi(
+    release: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = looked_into(request.getfixturevalue(release), monkeypatch, rig_images.NO_SHELL, "/wait")
+    assert (look.failure, look.seen.inside, look.seen.listed) == (None, "nvidia-smi", 4)
+
+
+@pytest.mark.parametrize("release", ["equipped_engine", "cdi_engine"])
+def test_a_running_container_with_nothing_in_it_says_so(
+    release: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = looked_into(request.getfixturevalue(release), monkeypatch, rig_images.EMPTY, "/wait")
+    assert look.failure == "it has no shell, and nvidia-smi does not run in it"

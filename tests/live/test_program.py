@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from msgspec.structs import replace
@@ -126,7 +127,7 @@ def test_missing_libraries_are_named(shipped: Path, tmp_path: Path) -> None:
 @pytest.mark.tier("root")
 @pytest.mark.parametrize(("loader", "said"), [(None, "none"), ("lib/ld-musl-x86_64.so.1", "musl")])
 def test_where_there_is_no_glibc_it_says_so_and_starts_what_follows(
-    shipped: Path, tmp_path: Path, loader: str | None, said: str
+    shipped: Path, tmp_path: Path, loader: str | None, said: Literal["musl", "none"]
 ) -> None:
     root = tmp_path / "root"
     (root / "lib").mkdir(parents=True)

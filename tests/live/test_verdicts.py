@@ -96,6 +96,16 @@ def test_another_refusal_is_not_guessed_at() -> None:
         (Seen(inside="python", nvml_code=0, nvml_count=1, uuids=("a",), cuda_code=0, cuda_count=1,
               gpus=(LiveGpu(step="cuDevicePrimaryCtxRetain", code=46),)), "nvml-only"),
         (Seen(inside="shell", smi_exit=0, uuids=("a",)), "nvml-only"),
+        (Seen(inside="program", nodes=nodes("EPERM"), libraries=SHARED, program_exit=0, nvml_code=999), "cgroup"),
+        (Seen(inside="program", nodes=nodes(None), libraries=SHARED, other_c_library="musl"), "injected-only"),
+        (Seen(inside="program", other_c_library="none"), "nothing-injected"),
+        # A glibc that cannot start anything is the image's matter; one that lacks the library is the path's.
+        (Seen(inside="program", nodes=nodes(None), libraries=SHARED, program_exit=127), "injected-only"),
+        (Seen(inside="program", nodes=nodes(None), libraries=SHARED, program_exit=0, nvml_error="no such"), "nvml"),
+        (Seen(inside="program", nodes=nodes(None), libraries=SHARED, program_exit=139), "crashed"),
+        (Seen(inside="program", program_exit=139, nvml_code=0, nvml_count=1, uuids=("a",), cuda_code=0), "crashed"),
+        (Seen(inside="program", program_exit=0, nvml_code=0, nvml_count=1, uuids=("a",), cuda_code=0, cuda_count=1,
+              gpus=(LiveGpu(uuid="a", ok=True),)), "works"),
     ],
 )  # fmt: skip
 def test_what_was_seen_inside_decides(seen: Seen, cause: str) -> None:
@@ -107,6 +117,15 @@ def test_cuda_lists_fewer_than_nvml_only_where_instances_are_in_use(enabled: boo
     host = Gpus(gpus=tuple(Gpu(index=n, uuid=f"GPU-{n}", mig=Mig(enabled=enabled, pending=enabled)) for n in range(2)))
     seen = Seen(inside="python", nvml_code=0, nvml_count=2, uuids=("GPU-0", "GPU-1"), cuda_code=0, cuda_count=1,
                 gpus=(LiveGpu(ok=True),))  # fmt: skip
+    tried = LivePath(path="--gpus", asked=("all",), created=True, started=True, exit_code=0, seen=seen)
+    assert verdict(tried, host).cause == cause
+
+
+@pytest.mark.parametrize(("uuid", "cause"), [("GPU-0", "works"), ("GPU-1", "cuda")])
+def test_cuda_must_list_the_gpus_that_nvml_lists(uuid: str, cause: str) -> None:
+    host = Gpus(gpus=(Gpu(index=0, uuid="GPU-0", mig=Mig(enabled=False, pending=False)),))
+    seen = Seen(inside="program", program_exit=0, nvml_code=0, nvml_count=1, uuids=("GPU-0",), cuda_code=0,
+                cuda_count=1, gpus=(LiveGpu(uuid=uuid, ok=True),))  # fmt: skip
     tried = LivePath(path="--gpus", asked=("all",), created=True, started=True, exit_code=0, seen=seen)
     assert verdict(tried, host).cause == cause
 

@@ -41,12 +41,16 @@ def _cache() -> Path:
     return Path(folder)
 
 
-@functools.cache
 def build(source: str, missing: tuple[str, ...], other: str | None = None) -> Path:
     """Return a folder with one library, built at most once for each set of missing symbols and each compiler."""
     gcc = other or compiler()
     if gcc is None:
         raise RuntimeError("no C compiler here")
+    return _built(source, missing, gcc)
+
+
+@functools.cache
+def _built(source: str, missing: tuple[str, ...], gcc: str) -> Path:
     key = hashlib.sha256(" ".join((gcc, *missing)).encode()).hexdigest()[:12]
     folder = _cache() / f"{source}-{key}"
     folder.mkdir()
