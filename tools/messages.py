@@ -36,7 +36,7 @@ CALLS: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("said", "say", "not_known"), (1,)),
     "step": (0,), "Step": (0,), "saw": (0,), "tell_many": (0, 1), "Failure": (0, 2),
     **dict.fromkeys(("tell", "told", "_said", "wide"), (0,)),
-    "tell_open": (1,), "Reason": (2,), "Advice": (0,),
+    "tell_open": (1,), "Reason": (2, 4), "Advice": (0,),
 }  # fmt: skip
 KEYWORDS: dict[str, frozenset[str]] = {
     "risk": frozenset(CALLS), "message": frozenset({"Finding"}), "help": frozenset({"Option", "Argument"}),
@@ -49,9 +49,15 @@ REASON_CALLS: dict[str, tuple[int, ...]] = {
                      "_read", "broken", "Broken", "_Form", "note"), (0, 1, 2)),
     **dict.fromkeys(("unavailable", "no", "wrong", "_note", "_failed", "_stand_in", "closed", "CudaError", "Term",
                      "Integration", "Unreadable", "_explained", "Verdict", "_Need", "Format", "_broken"), (0, 1, 2)),
+    **dict.fromkeys(("NoAnswer", "Unusable", "ComposeError", "Refused", "NotReplaced"), (0, 1, 2)),
     "GpuPath": (3,), "Failure": (0, 1, 2), "render": (0,),
 }  # fmt: skip
+#: Names of lists that such sentences are gathered in.
+GATHERED = frozenset({"assumed", "why", "taken"})
 REASONS = frozenset({"failure", "problem", "unreadable", "reason", "why", "hint", "title"})
+
+#: Tables whose every text is said somewhere.
+TABLES_OF_TEXTS = frozenset({"FOREIGN", "TABLES", "_OUTCOMES"})
 
 Text = tuple[str, str]
 #: Name -> what a file assigns to it, in any function: a sentence is chosen first and said later.
@@ -65,7 +71,7 @@ def texts(root: Path = ROOT) -> Iterator[Text]:
             place = str(path.relative_to(root))
             yield from ((text, place) for text in _in_code(ast.parse(path.read_text(encoding="utf-8")), place))
     for path in sorted((root / "gpudoctor").rglob("*.j2")):
-        told = re.findall(r'tell\("([^"]+)"\)', path.read_text(encoding="utf-8"))
+        told = re.findall(r'(?:tell|told)\("([^"]+)"', path.read_text(encoding="utf-8"))
         yield from ((text, str(path.relative_to(root))) for text in told)
     table = root / "gpudoctor" / "matrices" / "signatures.toml"
     yield from ((text, str(table.relative_to(root))) for text in _in_signatures(table))
@@ -74,12 +80,12 @@ def texts(root: Path = ROOT) -> Iterator[Text]:
 def _in_code(tree: ast.Module, place: str) -> Iterator[str]:
     constants: Constants = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign):
-            for target in node.targets:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                 if isinstance(target, ast.Name):
                     constants.setdefault(target.id, []).append(node.value)
-                    if target.id == "FOREIGN":
-                        yield from ast.literal_eval(node.value)
+                    if target.id in TABLES_OF_TEXTS:
+                        yield from _texts_in(node.value)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
@@ -94,6 +100,10 @@ def _in_code(tree: ast.Module, place: str) -> Iterator[str]:
                     yield from _strings(keyword.value, constants)
                 if keyword.arg in REASONS:
                     yield from _sentences(keyword.value, constants)
+            if name == "append" and getattr(getattr(node.func, "value", None), "id", "") in GATHERED:
+                yield from _sentences(node.args[0], constants)
+        if isinstance(node, ast.Assign | ast.AugAssign | ast.Return) and node.value is not None:
+            yield from _chosen(node, constants)
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             for argument in node.exc.args:
                 yield from _sentences(argument, constants)
@@ -138,6 +148,25 @@ def _strings(node: ast.expr, constants: Constants) -> Iterator[str]:
 
 def _sentences(node: ast.expr, constants: Constants) -> Iterator[str]:
     return filter(_is_sentence, _strings(node, constants))
+
+
+def _chosen(node: ast.Assign | ast.AugAssign | ast.Return, constants: Constants) -> Iterator[str]:
+    """Yield the sentences of an assignment to such a list, and those that a function returns."""
+    if isinstance(node, ast.Return):
+        if isinstance(node.value, ast.JoinedStr | ast.Constant | ast.IfExp | ast.BinOp):
+            yield from _sentences(node.value, {})
+        return
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    if not any(isinstance(target, ast.Name) and target.id in GATHERED for target in targets):
+        return
+    parts = node.value.elts if isinstance(node.value, ast.Tuple | ast.List) else [node.value]
+    for part in parts:
+        yield from _sentences(part, constants)
+
+
+def _texts_in(node: ast.expr) -> Iterator[str]:
+    table = ast.literal_eval(node)
+    yield from table.values() if isinstance(table, dict) else table
 
 
 def _is_sentence(text: str) -> bool:

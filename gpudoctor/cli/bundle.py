@@ -124,9 +124,10 @@ def _announce() -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _tell(text: str) -> None:
+    from gpudoctor.reports.retold import retold
     from gpudoctor.reports.words import harmless
 
-    sys.stderr.write(f"bundle: {harmless(text)}\n")
+    sys.stderr.write(f"bundle: {harmless(retold(text))}\n")
     sys.stderr.flush()
 
 
@@ -138,7 +139,7 @@ def _now() -> datetime.datetime:
 
 
 def _report(output: Path, data: bytes, described: "Manifest", folder: str, json: bool) -> None:
-    from gpudoctor.reports.words import harmless
+    from gpudoctor.reports.words import harmless, told
 
     digest = hashlib.sha256(data).hexdigest()
     if json:
@@ -150,9 +151,11 @@ def _report(output: Path, data: bytes, described: "Manifest", folder: str, json:
         say(encode(document) + "\n")
         return
     file = harmless(str(output))
-    pythons = " or ".join(described.pythons)
-    lines = [f"{file}: gpudoctor {described.version} for Python {pythons}, {described.needs}"]
+    pythons = ", ".join(described.pythons)
+    known = {"file": file, "version": described.version, "pythons": pythons, "needs": described.needs}
+    lines = [told("{file}: gpudoctor {version} for Python {pythons}, {needs}", known)]
     lines.append(f"{len(data) / 1e6:.1f} MB, sha256 {digest}")
-    start = f"tar xzf {output.name} && {folder}/install.sh" if folder else f"python{pythons} {output.name} check"
-    lines.append(f"On the other machine: {harmless(start)}")
+    alone = f"python{described.pythons[0]} {output.name} check"
+    start = f"tar xzf {output.name} && {folder}/install.sh" if folder else alone
+    lines.append(told("On the other machine: {command}", {"command": start}))
     say("\n".join(lines) + "\n")

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gpudoctor.cli.failure import Failure, say
+from gpudoctor.reports.language import tell
+from gpudoctor.reports.retold import retold
+from gpudoctor.reports.words import told
 
 if TYPE_CHECKING:
     from gpudoctor.cli.integrations import File, Integration
@@ -60,9 +63,9 @@ def integrate(
         _print(one, path)
     elif output is None:
         _list({wanted: one}, path, json)
-        say(f"gpudoctor integrate {wanted} --print writes them here, -o DIR into a folder.\n")
+        say(told("gpudoctor integrate {name} --print writes them here, -o DIR into a folder.", {"name": wanted}) + "\n")
     if output is not None or (print_ and not json and len(one.files) == 1):
-        sys.stderr.write("".join(f"gpudoctor: {line}\n" for line in (*_places(one), *one.notes)))
+        sys.stderr.write("".join(f"gpudoctor: {line}\n" for line in (*_places(one), *map(retold, one.notes))))
     return 0
 
 
@@ -98,7 +101,7 @@ def _program(given: str | None) -> str:
 
 
 def _places(one: "Integration") -> list[str]:
-    return [f"{_below(file)} -> {file.place} (mode {file.mode:04o})" for file in one.files]
+    return [f"{_below(file)} -> {retold(file.place)} (mode {file.mode:04o})" for file in one.files]
 
 
 def _print(one: "Integration", program: str) -> None:
@@ -151,5 +154,5 @@ def _list(some: "dict[str, Integration]", program: str, json: bool) -> None:
         return
     width = max(len(name) for name in some)
     for name, one in some.items():
-        say(f"{name:<{width}}  {one.about}\n")
+        say(f"{name:<{width}}  {tell(one.about)}\n")
         say("".join(f"{'':<{width}}    {place}\n" for place in _places(one)) if len(some) == 1 else "")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gpudoctor.cli.failure import Failure
+from gpudoctor.reports.language import tell
+from gpudoctor.reports.words import cells, padded, told
 
 if TYPE_CHECKING:
     from gpudoctor.matrices.listing import TableInfo
@@ -66,12 +68,15 @@ def _overview(json: bool) -> int:
         _print_json({"schema": "gpudoctor.matrices/1", "tables": rows})
         return 0
     width = max(len(each.name) for each in found)
-    sys.stdout.write(f"{'table':<{width}}  {'rows':>5}  {'read on':<10}  {'days':>5}  about\n")
+    width = max(width, cells(tell("table")))
+    heads = (padded(tell("table"), width), padded(tell("rows"), 5, right=True), padded(tell("read on"), 10),
+             padded(tell("days"), 5, right=True), tell("about"))  # fmt: skip
+    sys.stdout.write("  ".join(heads) + "\n")
     for each in found:
-        newer = "" if origin(each.name) == "shipped" else "  (newer copy)"
-        days = each.age_days(today)
-        sys.stdout.write(f"{each.name:<{width}}  {each.rows:>5}  {each.retrieved}  {days:>5}  {each.title}{newer}\n")
-    sys.stdout.write("\nShow one with its sources: gpudoctor matrices TABLE\n")
+        newer = "" if origin(each.name) == "shipped" else "  " + tell("(newer copy)")
+        row = f"{each.name:<{width}}  {each.rows:>5}  {each.retrieved}  {each.age_days(today):>5}"
+        sys.stdout.write(f"{row}  {tell(each.title)}{newer}\n")
+    sys.stdout.write("\n" + tell("Show one with its sources: gpudoctor matrices TABLE") + "\n")
     return 0
 
 
@@ -93,16 +98,19 @@ def _rows(name: str, json: bool) -> int:
         _print_json({"schema": "gpudoctor.matrices/1", "tables": [_described(info, _today(), origin(name))],
                      "content": lists})
         return 0
-    sys.stdout.write(f"{info.title}: {info.rows} rows, read on {info.retrieved} ({info.age_days(_today())} days ago)\n")
+    days = info.age_days(_today())
+    known: dict[str, str | int] = {"title": tell(info.title), "rows": info.rows, "date": str(info.retrieved),
+                                   "days": days}  # fmt: skip
+    sys.stdout.write(told("{title}: {rows} rows, read on {date} ({days} days ago)", known) + "\n")
     for key, value in lists.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             sys.stdout.write(f"\n{key}\n")
             for row in value:
-                cells = (f"{k}={_cell(v)}" for k, v in row.items() if v not in ("", [], None))
-                sys.stdout.write(f"  {harmless('  '.join(cells))}\n")
+                values = (f"{k}={_cell(v)}" for k, v in row.items() if v not in ("", [], None))
+                sys.stdout.write(f"  {harmless('  '.join(values))}\n")
         else:
             sys.stdout.write(f"\n{key} = {harmless(_cell(value))}\n")
-    sys.stdout.write("\nsources\n")
+    sys.stdout.write("\n" + tell("sources") + "\n")
     for source in info.sources:
         sys.stdout.write(f"  {source.key}: {harmless(source.title)}\n    {harmless(source.url)}\n")
     return 0
@@ -126,7 +134,9 @@ def _install(file: Path, json: bool) -> int:
     if json:
         _print_json({"schema": "gpudoctor.matrices/1", "installed": taken, "folder": str(data_folder())})
     else:
-        sys.stdout.write(f"{len(taken)} tables taken into {data_folder()}: {', '.join(taken) or 'none is newer'}\n")
+        names = ", ".join(taken) or tell("none is newer")
+        where: dict[str, str | int] = {"count": len(taken), "folder": str(data_folder()), "names": names}
+        sys.stdout.write(told("{count} tables taken into {folder}: {names}", where) + "\n")
     return 0
 
 
@@ -140,7 +150,8 @@ def _write(file: Path, json: bool) -> int:
     if json:
         _print_json({"schema": "gpudoctor.matrices/1", "bundle": str(file), "sha256": digest})
     else:
-        sys.stdout.write(f"{file} and {file}.sha256 written; take both to the other machine\n")
+        said = told("{file} and {file}.sha256 written; take both to the other machine", {"file": str(file)})
+        sys.stdout.write(said + "\n")
     return 0
 
 

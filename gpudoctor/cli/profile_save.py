@@ -21,7 +21,7 @@ def save(
     from gpudoctor.fleet.read import machine_of
     from gpudoctor.reports.json_report import encode
     from gpudoctor.reports.machine import machine
-    from gpudoctor.reports.words import harmless
+    from gpudoctor.reports.words import told
 
     if of is not None:
         try:
@@ -36,5 +36,5 @@ def save(
         write_atomically(file, (encode({"schema": "gpudoctor.profile/1", "machine": known}) + "\n").encode())
     except OSError as error:
         raise Failure(f"cannot write: {error.strerror or error}", str(file)) from None
-    say(f"{len(known)} properties saved in {harmless(str(file))}\n")
+    say(told("{count} properties saved in {file}", {"count": len(known), "file": str(file)}) + "\n")
     return 0

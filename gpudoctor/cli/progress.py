@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
+from gpudoctor.reports.language import tell
+
 _AFTER_SECONDS = 0.3
 _EVERY_SECONDS = 0.1
 
@@ -23,7 +25,7 @@ def progress_line(stream: TextIO, *, enabled: bool) -> Iterator[Callable[[Sequen
         now = time.monotonic()
         if now - started >= _AFTER_SECONDS and now - shown >= _EVERY_SECONDS and running:
             shown, visible = now, True
-            stream.write(f"\r\x1b[Kreading {', '.join(running)}"[:100] + f" ({now - started:.0f} s)")
+            stream.write(f"\r\x1b[K{tell('reading')} {', '.join(running)}"[:100] + f" ({now - started:.0f} s)")
             stream.flush()
 
     try:

@@ -36,7 +36,7 @@ def snapshot(
     from gpudoctor.facts.redact import redact as take_names_out
     from gpudoctor.facts.snapshot import SnapshotError, encode, write_snapshot
     from gpudoctor.probes.take import take_snapshot
-    from gpudoctor.reports.words import harmless
+    from gpudoctor.reports.words import harmless, told
 
     show = show or json
     if not show and output is None:
@@ -63,5 +63,6 @@ def snapshot(
         except SnapshotError as error:
             raise Failure(str(error), str(output)) from None
         named = harmless(shlex.quote(str(output)))
-        sys.stderr.write(f"recorded in {named}; judge it with: gpudoctor check --snapshot {named}\n")
+        said = told("recorded in {file}; judge it with: gpudoctor check --snapshot {file}", {"file": named})
+        sys.stderr.write(said + "\n")
     return 0

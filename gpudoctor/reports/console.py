@@ -18,8 +18,9 @@ from gpudoctor.facts.host import Host
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.reports.language import tell, tell_many
 from gpudoctor.reports.report import Report, ReportResult
+from gpudoctor.reports.retold import retold
 from gpudoctor.reports.summary import nothing_judged
-from gpudoctor.reports.words import duration, evidence_value, harmless, short, size
+from gpudoctor.reports.words import duration, evidence_name, evidence_value, harmless, short, size, told
 
 _WORDS = {"fail": "FAIL", "warn": "WARN", "unknown": "UNKNOWN", "info": "INFO", "skip": "SKIP", "pass": "PASS"}
 STYLES = {"fail": "bold red", "warn": "yellow", "unknown": "magenta", "info": "cyan", "skip": "dim", "pass": "green"}
@@ -117,13 +118,13 @@ def _header(console: Console, parts: Sequence[str]) -> None:
 
 def header(facts: Snapshot, report: Report) -> list[str]:
     """Return what the machine is: host, system, GPUs, driver."""
-    parts = [f"gpudoctor {__version__}", short(report.run.host, _LONGEST_NAME)]
+    parts = [f"gpudoctor {__version__}", short(retold(report.run.host), _LONGEST_NAME)]
     if isinstance(facts.host, Host):
         parts.append(short(facts.host.os_name, _LONGEST_NAME))
     if isinstance(facts.gpus, Gpus):
         parts += _gpu_names(facts.gpus.gpus)
         if isinstance(facts.gpus.driver_version, str):
-            parts.append(f"driver {short(facts.gpus.driver_version, _LONGEST_NAME)}")
+            parts.append(told("driver {version}", {"version": short(facts.gpus.driver_version, _LONGEST_NAME)}))
         if isinstance(facts.gpus.cuda_version, int):
             parts.append(f"CUDA {facts.gpus.cuda_version // 1000}.{facts.gpus.cuda_version % 1000 // 10}")
     return parts
@@ -137,7 +138,9 @@ def _gpu_names(gpus: Iterable[Gpu]) -> list[str]:
             label += f" ({size(gpu.memory_total_bytes)})"
         counts[label] = counts.get(label, 0) + 1
     names = [f"{n} x {label}" for label, n in counts.items()]
-    return names if len(names) <= _MOST_KINDS else [*names[:_MOST_KINDS], f"and {len(names) - _MOST_KINDS} other kinds"]
+    if len(names) <= _MOST_KINDS:
+        return names
+    return [*names[:_MOST_KINDS], told("and {count} other kinds", {"count": len(names) - _MOST_KINDS})]
 
 
 def fold_subjects(subjects: Sequence[str]) -> str:
@@ -198,7 +201,7 @@ def _block(console: Console, block: Block, results: Sequence[ReportResult], look
         for evidence in first.evidence:
             where = f"  ({harmless(evidence.source)})" if evidence.source else ""
             value = evidence_value(evidence.what, evidence.value)
-            _row(console, tell("seen"), f"{harmless(tell(evidence.what))}: {value}{where}")
+            _row(console, tell("seen"), f"{evidence_name(evidence.what)}: {value}{where}")
     if first.accepted:
         until = tell(" until {date}").replace("{date}", first.accepted.until) if first.accepted.until else ""
         _row(console, tell("accepted"), f"{harmless(first.accepted.reason)}{until}")

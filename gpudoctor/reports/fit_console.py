@@ -9,6 +9,7 @@ from gpudoctor.fit.launch import launch
 from gpudoctor.fit.question import Answer
 from gpudoctor.reports.fit_document import finding
 from gpudoctor.reports.language import tell
+from gpudoctor.reports.retold import retold
 from gpudoctor.reports.words import harmless, padded, size, told
 
 _VERDICT = {
@@ -38,23 +39,22 @@ def render(answer: Answer, *, explain: bool = False) -> str:
 
 def _head(answer: Answer) -> Iterator[str]:
     model, settings = answer.question.model, answer.prediction.settings
-    kind = "MoE, " if model.experts else ""
-    parameters = f"{model.parameters / 1e9:.1f}B parameters, " if model.parameters else ""
-    yield harmless(
-        f"{model.name}  {kind}{len(model.layers)} layers, {parameters}{model.quantization}, "
-        f"{size(model.weights_bytes)}  ({model.source})"
-    )
-    version = answer.question.settings.version
-    parts = [f"engine {answer.question.settings.engine}{' ' + version if version else ''}"]
-    parts += [f"context {settings.context}", f"parallel {settings.parallel}"]
-    parts.append(f"KV {settings.kv_cache_type}")
+    about = ["MoE"] if model.experts else []
+    about.append(_said("{count} layers", count=len(model.layers)))
+    if model.parameters:
+        about.append(_said("{billions:.1f}B parameters", billions=model.parameters / 1e9))
+    about += [model.quantization, size(model.weights_bytes)]
+    yield harmless(f"{model.name}  {', '.join(about)}  ({tell(model.source)})")
+    engine = f"{answer.question.settings.engine} {answer.question.settings.version or ''}".rstrip()
+    parts = [_said("engine {engine}", engine=engine), f"{tell('context')} {settings.context}"]
+    parts += [f"{tell('parallel')} {settings.parallel}", f"KV {settings.kv_cache_type}"]
     if (settings.tensor_parallel or 1) * (settings.pipeline_parallel or 1) > 1:
         parts.append(f"TP {settings.tensor_parallel} x PP {settings.pipeline_parallel}")
     if settings.gpu_memory_utilization:
-        parts.append(f"share {settings.gpu_memory_utilization:g}")
+        parts.append(f"{tell('share')} {settings.gpu_memory_utilization:g}")
     yield harmless("   ".join(parts))
     if answer.assumed:
-        yield harmless(tell("assumed: ") + "; ".join(answer.assumed))
+        yield harmless(tell("assumed: ") + "; ".join(map(retold, answer.assumed)))
 
 
 def _table(answer: Answer) -> Iterator[str]:
@@ -107,7 +107,7 @@ def _verdict(answer: Answer) -> Iterator[str]:
         words.append(_said("{missing:bytes} are missing", missing=-margin))
     low, high = prediction.error
     words.append(_said("error -{low:bytes} / +{high:bytes}", low=low, high=high))
-    yield f"{_VERDICT[prediction.verdict]}  " + ", ".join(words)
+    yield f"{tell(_VERDICT[prediction.verdict])}  " + ", ".join(words)
     limits = answer.limits
     if limits.max_context is not None and prediction.verdict != "cannot-run":
         yield "  " + _said("largest context {context}, most requests at once {parallel}",
@@ -118,7 +118,7 @@ def _verdict(answer: Answer) -> Iterator[str]:
     if prediction.message:
         yield harmless(f"  {tell('it would print:')} {prediction.message}")
     if answer.if_stopped is not None:
-        yield f"  {tell('if the processes on these GPUs were stopped:')} {_VERDICT[answer.if_stopped.verdict]}"
+        yield f"  {tell('if the processes on these GPUs were stopped:')} {tell(_VERDICT[answer.if_stopped.verdict])}"
 
 
 def _findings(answer: Answer) -> Iterator[str]:
@@ -149,4 +149,5 @@ def _contexts(answer: Answer) -> Iterator[str]:
 def _arithmetic(answer: Answer) -> Iterator[str]:
     yield "  " + tell("the arithmetic")
     for term in answer.prediction.terms:
-        yield harmless(f"    {term.what:32}{_short(term.value_bytes):>12}  {term.formula}  [{term.source}]")
+        figure = f"{padded(retold(term.what), 32)}{_short(term.value_bytes):>12}"
+        yield harmless(f"    {figure}  {retold(term.formula)}  [{term.source}]")

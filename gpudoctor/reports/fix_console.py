@@ -6,6 +6,7 @@ from textwrap import fill
 from gpudoctor.reports.diff import colored
 from gpudoctor.reports.fix_schema import ComposeFix, FixedFinding, LeftFinding
 from gpudoctor.reports.language import tell, tell_many
+from gpudoctor.reports.retold import retold
 from gpudoctor.reports.words import doubled, harmless, short, told, undoubled
 
 
@@ -28,7 +29,7 @@ def as_text(document: ComposeFix, color: str) -> str:
     parts.append(_verdict(document))
     if document.steps:
         parts.append("\n".join(
-            "\n".join([_wrapped(step.text + (f" ({step.risk})" if step.risk else ""), width, "  "),
+            "\n".join([_wrapped(retold(step.text) + (f" ({retold(step.risk)})" if step.risk else ""), width, "  "),
                        *([f"    {step.command}"] if step.command else [])])
             for step in document.steps
         ))  # fmt: skip
@@ -36,13 +37,13 @@ def as_text(document: ComposeFix, color: str) -> str:
 
 
 def _fixed(each: FixedFinding, width: int) -> str:
-    return _wrapped(f"{each.id}  {each.subject}: {each.change}", width, "  ")
+    return _wrapped(f"{each.id}  {each.subject}: {retold(each.change)}", width, "  ")
 
 
 def _left(each: LeftFinding, file: str, width: int) -> str:
     place = f"{each.file or file}:{each.line}" if each.line else each.subject
-    text = f"{each.status.upper()}  {each.id}  {place}  {short(each.message)}"
-    return _wrapped(text, width, "  ") + "\n" + _wrapped(each.reason, width, "      ")
+    text = f"{each.status.upper()}  {each.id}  {place}  {short(retold(each.message))}"
+    return _wrapped(text, width, "  ") + "\n" + _wrapped(retold(each.reason), width, "      ")
 
 
 def _verdict(document: ComposeFix) -> str:

@@ -13,6 +13,7 @@ from gpudoctor.fleet.merge import Fleet
 from gpudoctor.fleet.read import Node
 from gpudoctor.reports.console import STYLES, Look
 from gpudoctor.reports.language import tell, tell_many
+from gpudoctor.reports.retold import retold
 from gpudoctor.reports.words import harmless, short, told
 
 #: How a verdict is told of several nodes.
@@ -46,7 +47,7 @@ def _nodes(console: Console, nodes: Sequence[Node], look: Look) -> None:
     most = len(nodes) if look.verbose else _MOST_NODES
     for node in nodes[:most]:
         first = node.problems[0] if node.problems else None
-        what = "" if first is None else f"{first.id}: {first.message}"
+        what = "" if first is None else f"{first.id}: {retold(first.message)}"
         more = " " + told("(and {count} more)", {"count": len(node.problems) - 1}) if len(node.problems) > 1 else ""
         table.add_row(
             Text(node.verdict.upper(), style=STYLES[node.verdict]), Text(harmless(node.host)),
@@ -69,14 +70,14 @@ def _lines(fleet: Fleet, look: Look) -> Iterator[Text]:
         yield Text()
     for each in fleet.drift[: None if look.verbose else _MOST_LINES]:
         line = Text("DRIFT   ", style="yellow")
-        line.append(harmless(each.what), style="bold")
+        line.append(harmless(tell(each.what)), style="bold")
         usual = told("usual is {usual}", {"usual": each.usual})
         line.append(f"  {_nodes_in_words(each.hosts)}: {harmless(each.value)}, {usual}")
         yield line
     if len(fleet.drift) > _MOST_LINES and not look.verbose:
         yield Text(told("and {count} more deviations (-v shows all)", {"count": len(fleet.drift) - _MOST_LINES}))
     for broken in fleet.unreadable[: None if look.verbose else _MOST_LINES]:
-        yield Text(f"UNREAD  {short(broken.file, 200)}: {short(broken.problem, 300)}", style="magenta")
+        yield Text(f"UNREAD  {short(broken.file, 200)}: {short(retold(broken.problem), 300)}", style="magenta")
     if fleet.drift or fleet.unreadable:
         yield Text()
     counts = ", ".join(f"{count} {tell(WORDS[name])}" for name, count in fleet.summary.items() if count)
@@ -94,11 +95,11 @@ def render_diff(diff: Diff, look: Look) -> str:
     console.print(Text(told("from {before} to {after}", {"before": diff.before, "after": diff.after})))
     for change in diff.machine:
         before, after = (harmless(value or tell("not known")) for value in (change.before, change.after))
-        console.print(Text(f"  {harmless(change.what)}: {before} -> {after}"), overflow="fold")
+        console.print(Text(f"  {harmless(tell(change.what))}: {before} -> {after}"), overflow="fold")
     for sign, style, problems in (("+", "red", diff.came), ("-", "green", diff.went)):
         for problem in problems:
             where = "" if problem.subject == "host" else f" {problem.subject}"
-            text = f"  {sign} {problem.status.upper()} {problem.id}{where}: {problem.message}"
+            text = f"  {sign} {problem.status.upper()} {problem.id}{where}: {retold(problem.message)}"
             console.print(Text(harmless(text), style=style), overflow="fold")
     if not diff.exit_code:
         console.print(Text("  " + tell("no difference")))

@@ -4,6 +4,7 @@ from gpudoctor.fleet.hosts import fold
 from gpudoctor.fleet.merge import Fleet
 from gpudoctor.reports.fleet_console import WORDS
 from gpudoctor.reports.html import environment
+from gpudoctor.reports.language import tell, tell_many
 
 
 def render(fleet: Fleet) -> str:
@@ -11,4 +12,5 @@ def render(fleet: Fleet) -> str:
     templates = environment()
     templates.filters["fold"] = fold
     template = templates.get_template("fleet.html.j2")
-    return template.render(fleet=fleet, title="gpudoctor: nodes", words=WORDS)
+    count = tell_many("{count} node", "{count} nodes", len(fleet.nodes))
+    return template.render(fleet=fleet, count=count, title=tell("gpudoctor: nodes"), words=WORDS)

@@ -12,8 +12,9 @@ from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.reports.console import header, verdict
 from gpudoctor.reports.language import spoken, tell
 from gpudoctor.reports.report import Report, ReportResult
+from gpudoctor.reports.retold import retold
 from gpudoctor.reports.summary import areas, roots
-from gpudoctor.reports.words import evidence_value, harmless, size
+from gpudoctor.reports.words import evidence_name, evidence_value, harmless, size, told
 
 
 @cache
@@ -23,7 +24,7 @@ def environment() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, finalize=lambda value: harmless(value) if type(value) is str else value,
     )  # fmt: skip
-    made.globals.update(tell=tell, spoken=spoken)
+    made.globals.update(tell=tell, told=told, retold=retold, spoken=spoken, evidence_name=evidence_name)
     made.filters["evidence"] = lambda each: evidence_value(each.what, each.value)
     return made
 
@@ -63,8 +64,8 @@ def _gpus(facts: Snapshot) -> list[dict[str, Any]]:
         {
             "index": gpu.index,
             "name": gpu.label,
-            "memory": size(gpu.memory_total_bytes) if isinstance(gpu.memory_total_bytes, int) else "not known",
-            "used": size(gpu.memory_used_bytes) if isinstance(gpu.memory_used_bytes, int) else "not known",
+            "memory": size(gpu.memory_total_bytes) if isinstance(gpu.memory_total_bytes, int) else tell("not known"),
+            "used": size(gpu.memory_used_bytes) if isinstance(gpu.memory_used_bytes, int) else tell("not known"),
         }
         for gpu in gpus
     ]

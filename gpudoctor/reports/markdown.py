@@ -6,7 +6,7 @@ from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.reports.console import header, verdict
 from gpudoctor.reports.language import tell
 from gpudoctor.reports.report import Report, ReportResult
-from gpudoctor.reports.words import evidence_value, harmless
+from gpudoctor.reports.words import evidence_name, evidence_value, harmless
 
 #: What Markdown or HTML would take for markup; others' words stand as they are.
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
@@ -41,7 +41,7 @@ def _details(result: ReportResult) -> list[str]:
         lines.append(f"- {tell('in')}: {_text(result.location.file)}{line}")
     for each in result.evidence:
         value = evidence_value(each.what, each.value)
-        lines.append(f"- {tell('seen')}: {_text(tell(each.what))}: {_text(value)} ({_text(each.source)})")
+        lines.append(f"- {tell('seen')}: {_text(evidence_name(each.what))}: {_text(value)} ({_text(each.source)})")
     for step in result.fix:
         risk = f" ({_text(step.risk)})" if step.risk else ""
         lines.append(f"- {tell('fix')}: {_text(step.text)}{risk}")

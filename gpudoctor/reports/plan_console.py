@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from gpudoctor.reports.language import tell
 from gpudoctor.reports.plan_schema import PlanDocument, PlanGpu, PlanService
-from gpudoctor.reports.words import cells, doubled, harmless, padded, short, size, undoubled
+from gpudoctor.reports.retold import retold
+from gpudoctor.reports.words import cells, doubled, harmless, padded, size, told, undoubled
 
 VERDICTS = {
     "fits": "EVERYTHING FITS",
@@ -37,11 +38,23 @@ def letters(plan: PlanDocument) -> dict[str, str]:
 
 
 def _head(plan: PlanDocument) -> Iterator[str]:
-    driver = f", driver {plan.machine.driver}" if plan.machine.driver else ""
-    yield harmless(f"{plan.machine.name}: {len(plan.services)} services on {len(plan.gpus)} GPUs{driver}")
+    yield harmless(f"{retold(plan.machine.name)}: {headline(plan)}")
     yield tell(VERDICTS[plan.verdict])
     if plan.machine.assumed:
-        yield harmless("assumed: " + "; ".join(plan.machine.assumed))
+        yield harmless(tell("assumed: ") + "; ".join(map(retold, plan.machine.assumed)))
+
+
+def headline(plan: PlanDocument) -> str:
+    """Return what is placed on what."""
+    driver = told(", driver {version}", {"version": plan.machine.driver}) if plan.machine.driver else ""
+    return told("{count} services on {gpus} GPUs", {"count": len(plan.services), "gpus": len(plan.gpus)}) + driver
+
+
+def left(gpu: PlanGpu) -> str:
+    """Return what is left of a GPU, or missing."""
+    if gpu.left_bytes < 0:
+        return told("over by {over:bytes} of {total:bytes}", {"over": -gpu.left_bytes, "total": gpu.total_bytes})
+    return told("{left:bytes} left of {total:bytes}", {"left": gpu.left_bytes, "total": gpu.total_bytes})
 
 
 def _services(plan: PlanDocument, width: int) -> Iterator[str]:
@@ -80,10 +93,10 @@ def _picture(plan: PlanDocument, width: int) -> Iterator[str]:
     room = max(10, min(_BAR, width - label - 32))
     for name, gpu in zip(names, plan.gpus, strict=True):
         bar = _bar(plan, gpu, room, most)
-        over = f"over by {size(-gpu.left_bytes)}" if gpu.left_bytes < 0 else f"{size(gpu.left_bytes)} left"
-        yield harmless(f"  {name:{label}} [{bar}]{' ' * (room - len(bar))} {over} of {size(gpu.total_bytes)}")
+        yield harmless(f"  {name:{label}} [{bar}]{' ' * (room - len(bar))} {left(gpu)}")
         if gpu.unknown:
-            yield harmless(f"  {'':{label}}  and what {', '.join(gpu.unknown)} takes, which is not known")
+            unknown = told("and what {services} takes, which is not known", {"services": gpu.unknown})
+            yield harmless(f"  {'':{label}}  {unknown}")
     yield "  " + tell("letters are services, = others or the driver, - kept free, . left")
 
 
@@ -112,22 +125,24 @@ def _findings(plan: PlanDocument, width: int) -> Iterator[str]:
         about = "" if each.subject == "host" else f"{each.subject}: "
         where = f" ({each.location.file}:{each.location.line})" if each.location and each.location.line else ""
         label = _LABEL.get(each.status, each.status)
-        yield from _wrapped(f"{label:8} {about}{each.message}{where}  [{each.id}]", width, 9)
+        yield from _wrapped(f"{label:8} {about}{retold(each.message)}{where}  [{each.id}]", width, 9)
         for step in each.fix:
             command = f" {step.command}" if step.command else ""
-            yield from _wrapped(f"         -> {step.text}{command}", width, 12)
+            yield from _wrapped(f"         -> {retold(step.text)}{command}", width, 12)
 
 
 def _why(plan: PlanDocument, width: int) -> Iterator[str]:
     yield "  " + tell("why")
     for each in plan.services:
-        yield f"    {letters(plan)[each.name]} {_cut(each.name)}: size from {short(each.source)}"
+        source = told("size from {source}", {"source": each.source})
+        yield f"    {letters(plan)[each.name]} {_cut(each.name)}: {source}"
         for line in each.why:
-            yield from _wrapped(f"      - {line}", width, 8)
+            yield from _wrapped(f"      - {retold(line)}", width, 8)
         if each.command:
             yield f"      $ {harmless(each.command)}"
     proved = "no other is better" if plan.search.exact else "the best of those looked at"
-    yield f"    placement: {plan.search.steps} ways looked at, {proved}"
+    yield "    " + told("placement: {count} ways looked at, {proved}",
+                        {"count": plan.search.steps, "proved": tell(proved)})  # fmt: skip
 
 
 def _wrapped(text: str, width: int, indent: int) -> Sequence[str]:

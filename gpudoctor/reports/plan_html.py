@@ -3,9 +3,11 @@
 from typing import Any, NamedTuple
 
 from gpudoctor.reports.html import environment
-from gpudoctor.reports.plan_console import VERDICTS, letters
+from gpudoctor.reports.language import tell
+from gpudoctor.reports.plan_console import VERDICTS, headline, left, letters
 from gpudoctor.reports.plan_schema import PlanDocument, PlanGpu, PlanNeed
-from gpudoctor.reports.words import size
+from gpudoctor.reports.retold import retold
+from gpudoctor.reports.words import size, told
 
 #: Terms of a service's memory, darkest first, with their opacity.
 TERMS = (("weights", 1.0), ("kv_cache", 0.75), ("compute", 0.55), ("overhead", 0.4))
@@ -36,9 +38,10 @@ def render(plan: PlanDocument) -> str:
     """Return the plan as one self-contained page."""
     shown = [each for each in plan.findings if each.status != "skip"]
     return environment().get_template("plan.html.j2").render(
-        plan=plan, title=f"gpudoctor plan: {plan.machine.name}", verdict=VERDICTS[plan.verdict],
+        plan=plan, title=f"gpudoctor plan: {retold(plan.machine.name)}", verdict=tell(VERDICTS[plan.verdict]),
         status={"fits": "pass", "unknown": "unknown"}.get(plan.verdict, "fail"), findings=shown,
-        letters=letters(plan), colors=_colors(plan), picture=_picture(plan), size=size, alone=False,
+        letters=letters(plan), colors=_colors(plan), headline=headline(plan), picture=_picture(plan), size=size,
+        alone=False,
     )  # fmt: skip
 
 
@@ -60,8 +63,7 @@ def _picture(plan: PlanDocument) -> dict[str, Any]:
             "y": 10 + n * _ROW, "label": f"GPU {gpu.index}", "name": gpu.name, "short": _short(gpu.name),
             "width": _BAR * gpu.total_bytes / most,
             "blocks": _blocks(plan, gpu, most),
-            "left": f"over by {size(-gpu.left_bytes)}" if gpu.left_bytes < 0 else f"{size(gpu.left_bytes)} left of "
-            f"{size(gpu.total_bytes)}",
+            "left": left(gpu),
         }
         for n, gpu in enumerate(plan.gpus)
     ]  # fmt: skip
@@ -72,7 +74,7 @@ def _picture(plan: PlanDocument) -> dict[str, Any]:
     ]  # fmt: skip
     height = 30 + len(rows) * _ROW + 22 * -(-len(legend) // 3) + 10
     return {"rows": rows, "legend": legend, "width": _LEFT + _BAR + _RIGHT, "height": height, "left": _LEFT,
-            "bar": _HEIGHT, "title": f"GPU budgets of {plan.machine.name}"}
+            "bar": _HEIGHT, "title": told("GPU budgets of {machine}", {"machine": plan.machine.name})}
 
 
 def _blocks(plan: PlanDocument, gpu: PlanGpu, most: int) -> list[Block]:
@@ -87,7 +89,7 @@ def _blocks(plan: PlanDocument, gpu: PlanGpu, most: int) -> list[Block]:
         at += width
 
     others = gpu.driver_bytes + gpu.other_bytes
-    add(others, "#777777", 0.6, f"driver and others: {size(others)}")
+    add(others, "#777777", 0.6, told("driver and others: {bytes:bytes}", {"bytes": others}))
     for service in plan.services:
         for need in service.needs:
             if need.gpu == gpu.index:
@@ -95,14 +97,14 @@ def _blocks(plan: PlanDocument, gpu: PlanGpu, most: int) -> list[Block]:
                     letter = letters(plan)[service.name] if opacity == 1.0 else ""
                     add(count, _colors(plan)[service.name], opacity, f"{service.name}, {what}: {size(count)}", letter)
     if gpu.reserve_bytes:
-        add(gpu.reserve_bytes, "#777777", 0.25, f"kept free: {size(gpu.reserve_bytes)}")
+        add(gpu.reserve_bytes, "#777777", 0.25, told("kept free: {bytes:bytes}", {"bytes": gpu.reserve_bytes}))
     return [block for block in found if block.width > 0]
 
 
 def _terms(need: PlanNeed) -> list[tuple[int, float, str]]:
     """Return the terms of a need that add up to what is set aside, the rest as one."""
-    known = [(getattr(need, name), opacity, _NAMES[name]) for name, opacity in TERMS if getattr(need, name)]
+    known = [(getattr(need, name), opacity, tell(_NAMES[name])) for name, opacity in TERMS if getattr(need, name)]
     rest = need.required_bytes - sum(count for count, _, _ in known)
     if rest < 0 or not known:
-        return [(need.required_bytes, 1.0, "memory")]
-    return [*known, *([(rest, 0.4, "rest")] if rest else [])]
+        return [(need.required_bytes, 1.0, tell("memory"))]
+    return [*known, *([(rest, 0.4, tell("rest"))] if rest else [])]

@@ -10,14 +10,16 @@ from gpudoctor.judging.reach import as_address, ways
 from gpudoctor.judging.reach_remedies import command_there, port_of
 from gpudoctor.judging.served import held, slots_of
 from gpudoctor.reports.language import tell
-from gpudoctor.reports.words import cells, padded, short, size
+from gpudoctor.reports.retold import retold
+from gpudoctor.reports.words import cells, padded, short, size, told
 
 _WIDEST = 60
-_OUTCOMES = """    a number            it is reached (401 and 403 want a key)
-    Connection refused  nobody listens at that address, or a firewall says no
-    timed out           a firewall, a router or a cloud's security group swallows it
-    No route to host    a firewall says no, or the address is of another network
-"""
+#: What curl says there in its own words, and what that means.
+_OUTCOMES = {
+    "Connection refused": "nobody listens at that address, or a firewall says no",
+    "timed out": "a firewall, a router or a cloud's security group swallows it",
+    "No route to host": "a firewall says no, or the address is of another network",
+}
 _MOST_MODELS = 8
 
 
@@ -43,18 +45,22 @@ def trial(facts: Snapshot, sender: str | None) -> str:
     for each in facts.serving.answering:
         found = ways(port_of(each), each.addresses, facts.firewall, as_address(sender)) if each.local else ()
         lines += [f"    {short(command_there(each, found[0], sender), 300)}\n"] if found else []
-    return f"  To try it, run on {short(sender)}:\n{''.join(lines)}{_OUTCOMES}\n" if lines else ""
+    head = told("To try it, run on {sender}:", {"sender": sender})
+    means = {tell("a number"): tell("it is reached (401 and 403 want a key)"),
+             **{said: tell(meaning) for said, meaning in _OUTCOMES.items()}}  # fmt: skip
+    outcomes = "".join(f"    {padded(said, 20)}{meaning}\n" for said, meaning in means.items())
+    return f"  {head}\n{''.join(lines)}{outcomes}\n" if lines else ""
 
 
 def _rows(each: Endpoint, facts: Snapshot) -> list[Sequence[str]]:
     where = each.container or each.url
     if each.failure is not None:
-        return [(where, each.engine or "?", each.failure, "", "", "", "")]
+        return [(where, each.engine or "?", retold(each.failure), "", "", "", "")]
     engine = f"{each.engine} {each.version or ''}".strip()
     slots = slots_of(each, facts.containers)
     models = each.loaded[:_MOST_MODELS]
     if not models:
-        stored = f"none loaded, {len(each.models)} on disk" if each.models else "none"
+        stored = told("none loaded, {count} on disk", {"count": len(each.models)}) if each.models else tell("none")
         return [(where, engine, stored, "", "", _number(slots), "")]
     return [
         (where if not n else "", engine if not n else "", model.name, _place(each, model, facts),

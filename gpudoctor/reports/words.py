@@ -174,6 +174,11 @@ def step_command(step: "Step", finding: "Finding") -> str | None:
     return None if step.command is None else fill_command(step.command, {**finding.params, **step.params})
 
 
+def evidence_name(what: str) -> str:
+    """Return what a piece of evidence is, for people."""
+    return harmless(retold(tell(what)))
+
+
 def evidence_value(what: str, value: "Value") -> str:
     """Return a piece of evidence for people; byte counts by the name of the figure."""
     if value is None:
