@@ -102,6 +102,10 @@ def reserved_bytes(total_bytes: int, architecture: str, kind: str, memory_type: 
     return round(base * MIB + part * total_bytes)
 
 
+# What CUDA reports of memory that is shared with the host, where no card has a size of its own: NVML tells none.
+# GB10: 119.7 GiB (vLLM's start-up logs on DGX Spark; 0.55 of it leaves Qwen3-30B-A3B-FP8 394,016 tokens, as printed).
+_UNIFIED = {"NVIDIA GB10": round(119.7 * GIB)}
+
 _COUNTED = r"\s*(?:(\d{1,4})\s*[xX*]\s+|(\d{1,4})[xX*])?\s*(\S.*?)\s*"
 
 
@@ -169,6 +173,18 @@ def _card(name: str, assumed: list[str]) -> Gpu:
 
 def _nvidia(name: str, found: tuple["NvidiaGpu", ...], assumed: list[str]) -> Gpu:
     known = [card for card in found if card.memory_mib]
+    if not known and found[0].name in _UNIFIED:
+        shared, card = _UNIFIED[found[0].name], found[0]
+        return Gpu(
+            number=0,
+            name=card.name,
+            total_bytes=shared,
+            usable_bytes=shared,
+            free_bytes=shared,
+            compute_capability=card.compute_capability,
+            bandwidth_bytes_per_s=card.bandwidth_gb_s * 1e9 if card.bandwidth_gb_s else None,
+            native=tuple(card.native),
+        )
     if not known:
         raise Unusable(f"the memory of {found[0].name} is not known", hint="Judge it on the machine itself.")
     # Products of one name differ in their link more than in their memory: the usual one is the server module.

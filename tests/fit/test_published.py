@@ -255,3 +255,40 @@ def test_fit_leaves_as_few_experts_on_the_cpu_as_it_must() -> None:
     assert 20 < answer.settings.cpu_moe_layers < 30
     gpu = named("RTX 4090")[0][0]
     assert 0 <= gpu.free_bytes - (answer.gpus[0].total or 0) - GIB < 2 * GIB
+
+
+# Qwen's benchmark of transformers 4.51.3 on an H20: tied models in FP8 hold their output matrix beside the embedding.
+@pytest.mark.parametrize(
+    ("name", "prompt", "printed_mib"),
+    [("Qwen/Qwen3-0.6B", 1, 1217), ("Qwen/Qwen3-1.7B", 30720, 6151), ("Qwen/Qwen3-4B", 1, 5281)],
+)
+def test_fp8_of_a_tied_model_in_transformers(name: str, prompt: int, printed_mib: int) -> None:
+    found = asked(
+        name, "H20", quant="FP8", engine="transformers", version="4.51.3", context=prompt + 2048, prompt_tokens=prompt
+    )
+    kept = (found.gpus[0].weights or 0) + (found.gpus[0].kv_cache or 0)
+    assert kept == pytest.approx(printed_mib * MIB, rel=0.03)
+
+
+# vLLM 0.5.4 on an A100 with 40 GB and 0.3 on an RTX 3090 (QwenLM/Qwen3#16): "# GPU blocks" x 16.
+@pytest.mark.parametrize(
+    ("name", "gpu", "version", "context", "tokens"),
+    [
+        ("meta-llama/Llama-3.1-8B-Instruct", "A100 40GB", "0.5.4", 512, 158_880),
+        ("kaitchup/Meta-Llama-3.1-8B-Instruct-gptq-4bit", "A100 40GB", "0.5.4", 512, 237_728),
+        ("Qwen/Qwen1.5-7B-Chat-GPTQ-Int4", "RTX 3090", "0.3.0", 32768, 24_320),
+    ],
+)
+def test_blocks_of_the_first_engine(name: str, gpu: str, version: str, context: int, tokens: int) -> None:
+    found = asked(name, gpu, engine="vllm", dtype="f16", version=version, context=context)
+    assert found.kv_tokens == pytest.approx(tokens, rel=0.05)
+
+
+# vLLM 0.30 on a DGX Spark: 29.1 GiB of weights at 0.55 of memory that is also the host's.
+def test_memory_shared_with_the_host_has_a_size() -> None:
+    found = asked(
+        "Qwen/Qwen3-30B-A3B-Thinking-2507-FP8", "DGX Spark", engine="vllm", version="0.30", context=32768,
+        gpu_memory_utilization=0.55,
+    )  # fmt: skip
+    assert found.verdict == "fits"
+    assert (found.gpus[0].weights or 0) == pytest.approx(29.1 * GIB, rel=0.01)

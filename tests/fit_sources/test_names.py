@@ -27,6 +27,11 @@ SAME = [
     ("ollama.com/library/llama3.1:8b", "Q4_K_M"),
     ("bartowski/Meta-Llama-3.1-8B-Instruct-GGUF:IQ3_XS", "IQ3_XS"),
     ("hf.co/unsloth/Llama-3.1-8B-Instruct-GGUF:Q6_K", "Q6_K"),
+    ("mradermacher/Llama-3.1-8B-Instruct-i1-GGUF:IQ4_XS", "IQ4_XS"),
+    ("bartowski/meta-llama_Llama-3.1-8B-Instruct-GGUF:Q4_K_M", "Q4_K_M"),
+    ("cyankiwi/Llama-3.1-8B-Instruct-AWQ-8bit", "W8A8"),
+    ("nvidia/Llama-3.1-8B-Instruct-NVFP4-v2", "NVFP4"),
+    ("deepseek-r1:8b-llama-distill-q8_0", "Q8_0"),
 ]
 
 
@@ -35,6 +40,24 @@ def test_renames_and_reuploads_are_the_same_model(name: str, quant: str) -> None
     model = load(name, ollama_models="/nonexistent", hub_cache="/nonexistent")
     assert model.parameters == 8030261248
     assert model.quantization == quant
+
+
+@pytest.mark.parametrize(
+    ("tag", "same"),
+    [
+        ("mistral-small3.1:24b-instruct-2503-q8_0", "mistral-small3.1:24b"),
+        ("deepseek-r1:32b-qwen-distill-q4_K_M", "deepseek-r1:32b"),
+        ("phi4-reasoning:plus", "phi4:14b"),
+        ("magistral", "devstral:24b"),
+    ],
+)
+def test_a_tag_with_a_date_or_a_training_is_the_same_shape(tag: str, same: str) -> None:
+    assert load(tag).parameters == load(same).parameters
+
+
+def test_the_eight_billion_of_one_name_are_two_models() -> None:
+    assert load("deepseek-r1:8b-llama-distill").architecture == "llama"
+    assert load("deepseek-r1:8b").architecture == "qwen3"
 
 
 def test_a_dynamic_quantization_is_said_to_be_approximate() -> None:

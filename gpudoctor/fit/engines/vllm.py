@@ -95,15 +95,17 @@ def activation_bytes(model: Model, settings: Settings, version: Version) -> int:
 
     The sampler keeps about 9.6 fp32 copies of the logits of every sequence: 38.4 B x sequences x vocabulary, fitted on
     H100 logs with 1024 sequences and confirmed on logs with 256; V0 gathered the logits of several ranks and kept 32 B
-    (one log: Qwen2.5-32B on two GPUs, 0.7). Up to 0.5 the allocator's whole pool counted, which
-    held the sampler's blocks twice (gemma-2-27b leaves no cache blocks at 0.7 of an L40, vllm-project/vllm#7495).
+    (one log: Qwen2.5-32B on two GPUs, 0.7). Up to 0.5 the allocator's whole pool counted: the forward pass and the
+    sampler together (Qwen1.5-7B-GPTQ leaves 24,320 tokens on an RTX 3090, QwenLM/Qwen3#16). Gemma 2 caps its logits
+    through further copies (the 27B leaves no cache blocks at 0.7 of an L40, vllm-project/vllm#7495).
     """
     ranks = settings.tensor_parallel or 1
     tokens, sequences = settings.max_num_batched_tokens or 2048, settings.max_num_seqs or 256
     forward = sharding.forward_bytes(model, tokens, ranks)
     per_logit = _logit_bytes(model, version, ranks)
     sampler = round(per_logit * sequences * model.vocabulary) + tokens * 2 * model.hidden_size
-    text = forward + 2 * sampler if version < (0, 6) else max(forward, sampler)
+    copies = 2 if model.architecture == "gemma2" else 1
+    text = forward + copies * sampler if version < (0, 6) else max(forward, sampler)
     return max(text, _vision_bytes(model, tokens), _split_k_bytes(model, tokens, version))
 
 

@@ -33,6 +33,7 @@ def traits_of(blueprint: Blueprint, mix: str, *, layout: str = "") -> Traits:
         seventy_billion=len(blueprint.blocks) == 80 and blueprint.architecture in _SEVENTY,
         importance_matrix=mix in _IMPORTANCE,
         ollama=blueprint.architecture if layout == "ollama" else layout,
+        native_experts=blueprint.quantization == "MXFP4",
     )
 
 
@@ -40,7 +41,10 @@ def scheme_of(blueprint: Blueprint, quantization: str) -> Scheme | None:
     """The safetensors scheme of this name, in the publisher's own layout where that differs."""
     if quantization == "FP8" and blueprint.quantization == "FP8":
         return FP8_BLOCK
-    return SCHEMES.get(quantization)
+    scheme = SCHEMES.get(quantization)
+    if scheme and scheme.group and blueprint.group is not None and quantization == blueprint.quantization:
+        return scheme._replace(group=blueprint.group)
+    return scheme
 
 
 def sized(
@@ -56,7 +60,23 @@ def sized(
         raise ValueError(quantization)
     scheme = scheme_of(blueprint, quantization)
     width = FLOATS[quantization] if quantization in FLOATS else FLOATS[_DTYPES[dtype]]
-    return lambda tensor, _: safetensors_bytes(tensor, scheme, width)
+    names = kept_names(blueprint, quantization)
+    if not names:
+        return lambda tensor, _: safetensors_bytes(tensor, scheme, width)
+    from gpudoctor.fit.sources.exceptions import kept_by
+
+    kept = kept_by(names)
+    return lambda tensor, layer: safetensors_bytes(tensor, None if kept(tensor, layer) else scheme, width)
+
+
+def kept_names(blueprint: Blueprint, quantization: str) -> tuple[str, ...]:
+    """Modules that stay at 16 bit: what the publisher lists, and latent attention in NVFP4.
+
+    NVIDIA's ModelOpt excludes ``self_attn`` of DeepSeek (hf_quant_config.json of nvidia/DeepSeek-R1-0528-NVFP4).
+    """
+    if quantization == blueprint.quantization:
+        return blueprint.kept
+    return ("self_attn",) if quantization == "NVFP4" and blueprint.latent is not None else ()
 
 
 def parts_of(tensors: Iterable[tuple[Tensor, int]]) -> Parts:

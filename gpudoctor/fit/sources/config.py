@@ -92,7 +92,10 @@ def blueprint_of(config: Mapping[str, Any], where: str | None = None) -> Bluepri
         blueprint = blueprint._replace(encoders=towers, unknown=(*blueprint.unknown, *unknown))
     stored = quantization_of(config)
     if stored:
-        blueprint = blueprint._replace(quantization=stored)
+        from gpudoctor.fit.sources.exceptions import listed
+
+        section = _section(config) or {}
+        blueprint = blueprint._replace(quantization=stored, kept=listed(section), group=_group(section))
     return blueprint
 
 
@@ -110,16 +113,22 @@ def _sound(blueprint: Blueprint, facts: Facts) -> Blueprint:
     return blueprint
 
 
+def _section(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What a configuration says of its quantization."""
+    section = config.get("quantization_config") or config.get("compression_config")
+    if section is None:
+        inner: Mapping[str, Any] = next((config[key] for key in _NESTED if isinstance(config.get(key), dict)), {})
+        section = inner.get("quantization_config")
+    return section if isinstance(section, Mapping) else None
+
+
 def quantization_of(config: Mapping[str, Any]) -> str | None:
     """Canonical name of the quantization that a configuration declares, None when it declares none.
 
     Raises nothing: a scheme that is not known gives its own name as written.
     """
-    section = config.get("quantization_config") or config.get("compression_config")
+    section = _section(config)
     if section is None:
-        inner: Mapping[str, Any] = next((config[key] for key in _NESTED if isinstance(config.get(key), dict)), {})
-        section = inner.get("quantization_config")
-    if not isinstance(section, Mapping):
         return None
     facts = Facts(section)
     method = facts.text("quant_method").lower()
@@ -137,6 +146,17 @@ def quantization_of(config: Mapping[str, Any]) -> str | None:
     if method in ("compressed-tensors", "modelopt"):
         return _compressed(section)
     return method.upper() or None
+
+
+def _group(section: Mapping[str, Any]) -> int | None:
+    """How many inputs share a scale, None when the configuration does not say."""
+    sizes = [section.get("group_size"), section.get("q_group_size")]
+    groups = section.get("config_groups")
+    for group in list(groups.values())[:1] if isinstance(groups, Mapping) else []:
+        weights = group.get("weights") if isinstance(group, Mapping) else None
+        sizes.append(weights.get("group_size") if isinstance(weights, Mapping) else None)
+    size = next((size for size in sizes if type(size) is int and -1 <= size <= 1 << 16), None)
+    return None if size is None else max(size, 0)
 
 
 def _compressed(section: Mapping[str, Any]) -> str | None:

@@ -48,6 +48,9 @@ class Traits(NamedTuple):
     """The architecture when Ollama itself made the file, ``qat`` for Google's quantization-aware ones. Ollama's
     own gpt-oss keeps everything but the experts in BF16, and its first qwen3 files keep attn_v in F16 (sizes of
     qwen3:8b, :14b and :32b agree to the header)."""
+    native_experts: bool = False
+    """The experts were trained in MXFP4 and stay so in every mix: gpt-oss-120b has 65.4 GB as F16 and 62.8 GB as
+    Q4_K_M (unsloth/gpt-oss-120b-GGUF)."""
 
 
 def _more_bits(layer: int, layers: int) -> bool:
@@ -173,6 +176,8 @@ def _unquantized(tensor: Tensor, base: str) -> str | None:
 @lru_cache(maxsize=4096)
 def tensor_type(mix: str, tensor: Tensor, layer: int, traits: Traits) -> str:
     """GGUF type of this tensor in a file of this mix; `layer` is ignored for tensors outside the blocks."""
+    if traits.native_experts and tensor.role.endswith("_exps"):
+        return "MXFP4"
     plain = _unquantized(tensor, BASE[mix])
     if plain is not None:
         return plain

@@ -16,9 +16,10 @@ _PACKED = (
     ("gptq", r"[-_.]gptq[-_.](?:int)?8(?:bit)?(?:[-_.]\w+)?", "GPTQ-Int8"),
     ("gptq", r"[-_.]gptq(?:[-_.](?:int)?4(?:bit)?(?:[-_.]\w+)?|[-_.]marlin)?", "GPTQ-Int4"),
     ("gptqmodel autoround", r"[-_.](?:gptqmodel|autoround)[-_.](?:int)?4(?:bit)?", "W4A16"),
+    ("awq", r"[-_.]awq[-_.](?:int)?8(?:bit)?", "W8A8"),
     ("awq", r"[-_.]awq(?:[-_.](?:int)?4(?:bit)?)?(?:[-_.]gemm)?|[-_.]int4[-_.]awq", "AWQ"),
     ("fp8", r"[-_.]fp8(?:[-_.](?:dynamic|kv|block|static))*", "FP8"),
-    ("fp4", r"[-_.](?:nvfp4|fp4)(?:a16)?", "NVFP4"),
+    ("fp4", r"[-_.](?:nvfp4|fp4)(?:a16)?(?:[-_.]v\d)?", "NVFP4"),
     ("mxfp4", r"[-_.]mxfp4(?:[-_.]moe)?", "MXFP4"),
     ("w8a", r"[-_.](?:quantized[-_.])?w8a(?:8|16)", "W8A8"),
     ("w4a16 int4", r"[-_.](?:quantized[-_.])?(?:w4a16|int4)(?:[-_.](?:g\d+|autoround))*", "W4A16"),
@@ -26,6 +27,8 @@ _PACKED = (
 )
 """Words of which one must be there, the ending of a repository's name, and the quantization it means."""
 _ROLE = r"[-_](?:instruct|chat|it|text|base|hf|pt)(?=$|[-_])"
+_DATE = r"-(?:2[3-9](?:0[1-9]|1[0-2]))$"
+"""A release's year and month, as Ollama appends them to a tag (``24b-instruct-2503``)."""
 _HOST = r"^(?:https?://)?(?:www\.)?(?:hf\.co|huggingface\.co)/"
 _REGISTRY = r"^(?:https?://)?(?:registry\.)?ollama\.(?:com|ai)/(?:library/)?|^library/"
 _UNSAFE = r"[\x00-\x1f\x7f\\]|\.\./|/\.\.|//"
@@ -79,7 +82,7 @@ def parse(text: str) -> Name | None:
         if quantization is None and tail not in ("", "latest"):
             base = f"{base}:{tail}"
     if base.endswith("-gguf"):
-        base, gguf = base[:-5], True
+        base, gguf = base[:-5].removesuffix("-i1"), True
     is_tag = not hub and ("/" not in base or ":" in base)
     match = re.search(_QUANT_TAG, base)
     if quantization is None and match:
@@ -104,10 +107,14 @@ def keys(name: Name) -> list[str]:
     if name.is_tag:
         model, _, tag = base.partition(":")
         plain = re.sub(_ROLE, "", f"-{tag}").lstrip("-") if tag else "latest"
-        found += [f"{model}:{tag or 'latest'}", f"{model}:{plain or 'latest'}"]
+        undated = re.sub(_DATE, "", plain)
+        found += [f"{model}:{tag or 'latest'}", f"{model}:{plain or 'latest'}", f"{model}:{undated or 'latest'}"]
     found.append(base)
     short = base.rpartition("/")[2]
     found += [short, short.removeprefix("meta-"), loose(short)]
+    owner, joint, rest = short.partition("_")
+    if joint and "/" in base and owner and rest:  # bartowski/Qwen_Qwen3-8B names the first owner too
+        found += [f"{owner}/{rest}", rest, loose(rest)]
     return list(dict.fromkeys(found))
 
 

@@ -71,6 +71,10 @@ class Blueprint(NamedTuple):
     """Multi-token-prediction layers in the published files."""
     quantization: str | None = None
     """Of the published weights when they are quantized themselves (gpt-oss, DeepSeek)."""
+    kept: tuple[str, ...] = ()
+    """Modules that this quantization leaves at 16 bit, as the configuration names them."""
+    group: int | None = None
+    """Inputs that share a scale in this quantization, 0 for one scale a row; None when the configuration is silent."""
     unknown: tuple[str, ...] = ()
 
     @property
