@@ -8,7 +8,8 @@ from gpudoctor.evidence.statements import Statements
 #: Context -> words in lower case, any of which anywhere in the paste tells it.
 WORDS: dict[str, tuple[str, ...]] = {
     "wsl": ("wsl2", "wsl1", "/usr/lib/wsl", "microsoft-standard", "(wsl", " wsl"),
-    "container": ("docker", "container", "podman", "kubernetes", "apptainer", "nvidia/cuda:", "vllm-openai"),
+    "container": ("docker", "container", "podman", "kubernetes", "apptainer", "nvidia/cuda:", "vllm-openai",
+                  " pods", " pod ", "k8s", "kubectl"),
     "snap": ("/var/snap/docker", "/snap/docker", "snap docker", "docker snap", "snap list", "as a snap", "snap.docker"),
     "engine:llama": ("ollama", "source=gpu.go", "source=runner.go",
                      "source=routes.go", "source=sched.go", "inference compute", "ggml",
@@ -22,6 +23,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "has-torch": ("torch",),
     "no-gpu-answers": ("no devices were found", "rminitadapter", "couldn't communicate with the nvidia driver"),
     "gpus-listed": ("(uuid: gpu-", "| processes:", "persistence-m", "attached gpus"),
+    "nvml-fails": ("initialize nvml", "initiailize nvml", "nvml initialize"),
     "xid-logged": ("nvrm: xid",),
     "uvm-file": ("/dev/nvidia-uvm\n",),
     "compat-library": ("/compat/libcuda", "/compat/lib.real"),
