@@ -35,7 +35,8 @@ from gpudoctor.probes.without_secrets import plain_text
 _HEAD_BYTES = 1 << 21
 STRUCTURE = (
     "nvidia-smi", "nvidia driver version", "pytorch version", "cuda used to build", "gpu models and configuration",
-    "driver version:", "package    ", "cgroup driver", "[pip3]", *(word for kind in KINDS for word in kind.words),
+    "driver version:", "package    ", "cgroup driver", "[pip3]", "llm engine (v", "server_args=serverargs",
+    "vllm serve", *(word for kind in KINDS for word in kind.words),
 )  # fmt: skip
 _KERNEL = (
     "nvrm", "xid", "oom-kill", "killed process", "amdgpu", "pcie bus error", "aer:", "kernel:", "nvidia-nvlink",
@@ -170,6 +171,7 @@ class Paste:
             line = raw.decode("utf-8", "replace")
             if (place.name and not place.tells(line)) or self._blocks.feed(line, number, file):
                 continue
+            self._stated.start(line)
             value = self._stated.feed(line[:_MAX_LINE], number)
             if kernel and value is not None and _NOTE_OF_KERNEL.search(value) and not _TIMED.match(line):
                 self._kernel.reader(place, file).feed(value)

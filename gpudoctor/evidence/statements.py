@@ -2,6 +2,7 @@
 
 import re
 
+from gpudoctor.evidence.engine_start import started
 from gpudoctor.evidence.nvidia_smi_query import HEAD, Query
 from gpudoctor.facts.python_envs import COMPANIONS, ENGINES
 
@@ -81,6 +82,12 @@ class Statements:
         self.kinds: dict[str, int] = {}
         self.query = Query()
         self._querying = self._listing = self._fabric = False
+
+    def start(self, line: str) -> None:
+        """Take a line that may tell what an engine was started with; the first start counts."""
+        if "start model" not in self.told:
+            for name, value in started(line).items():
+                self.told.setdefault(f"start {name}", value[:300])
 
     def feed(self, line: str, number: int) -> str | None:
         """Take one line; return the value of a note whose key is unknown, which may be a log line itself."""

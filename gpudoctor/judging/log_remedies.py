@@ -10,6 +10,7 @@ from gpudoctor.facts.host import Host
 from gpudoctor.facts.python_envs import PythonEnvs, TorchBuild
 from gpudoctor.facts.signatures import Signatures
 from gpudoctor.facts.snapshot import Snapshot
+from gpudoctor.judging.pasted_fit import Start, ask_fit, fitting, start_of, steps_of
 from gpudoctor.judging.remedies import boot_option, install_driver, reboot, rebuild_initramfs
 from gpudoctor.matrices import cuda_driver
 
@@ -103,8 +104,8 @@ def _utilization(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step
     free = _number(values.get("free") or log.stated.get("gpu free gib"))
     total = _number(values.get("total") or log.stated.get("gpu total gib"))
     if free is None or total is None or free > total:
-        return (step("Stop the other program, or lower the engine's share of the GPU.",
-                     "vllm serve MODEL --gpu-memory-utilization 0.8"),)  # fmt: skip
+        return (step("Stop the other program, or lower the engine's share of the GPU to what is free.",
+                     "nvidia-smi --query-gpu=index,memory.free,memory.total --format=csv"),)  # fmt: skip
     share = max(0.0, math.floor((free - 0.1) / total * 100) / 100)
     if share < _LEAST_SHARE:
         return (step("Stop the other program, or take another GPU: of {total} GiB only {free} are free.",
@@ -121,13 +122,22 @@ def _kv_length(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step, 
     needed, free = _number(values.get("needed")), _number(values.get("free"))
     if tokens is None and length and needed and free:
         tokens = length * free / needed
+    start = start_of(log, facts, _engine(log))
+    larger = min(0.95, (_number(start.settings.get("gpu_memory_utilization")) or 0.9) + 0.05)
     more = step("Or leave the KV cache more: a larger share of the GPU, half its size with FP8, more GPUs, fewer CUDA "
-                "graphs.", "vllm serve MODEL --gpu-memory-utilization 0.95 --kv-cache-dtype fp8 --enforce-eager")
+                "graphs.", "vllm serve MODEL --gpu-memory-utilization {share} --kv-cache-dtype fp8 --enforce-eager",
+                share=f"{larger:.2f}")  # fmt: skip
     if tokens is None:
-        return (step("Shorten the longest sequence.", "vllm serve MODEL --max-model-len 8192"), more)
+        return (*_fitted(start, facts, step("Shorten the longest sequence.")), more)
     fits = int(tokens) // 16 * 16
     return (step("At most {tokens} tokens fit: shorten the longest sequence.",
                  "vllm serve MODEL --max-model-len {tokens}", tokens=fits), more)  # fmt: skip
+
+
+def _fitted(start: Start, facts: Snapshot, unknown: Step) -> tuple[Step, ...]:
+    """What fit says where the paste names model and GPUs, else what to do and how to ask fit."""
+    fit = fitting(start, facts)
+    return steps_of(fit) if fit is not None else (unknown, ask_fit(start, facts))
 
 
 def _gib(text: object) -> float | None:
@@ -146,20 +156,20 @@ def _smaller_share(values: Values, log: Signatures, told: str | None, usual: flo
 
 
 def _less_memory(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step, ...]:
-    ask = step("See what fits on these GPUs before the next start.", "gpudoctor fit MODEL --context max")
-    if "engine:llama" in log.context:
+    engine = "ollama" if "engine:llama" in log.context else _engine(log)
+    start = start_of(log, facts, engine)
+    if engine == "ollama":
         return (
-            step("Ask for less context, a smaller KV cache, or fewer requests at once.",
-                 "OLLAMA_CONTEXT_LENGTH=8192 OLLAMA_FLASH_ATTENTION=1 OLLAMA_KV_CACHE_TYPE=q8_0 OLLAMA_NUM_PARALLEL=1"),
-            ask,
+            *_fitted(start, facts, step("Ask for less context, or for fewer requests at once.")),
+            step("Or make the KV cache smaller, to half, and serve one request at a time.",
+                 "OLLAMA_FLASH_ATTENTION=1 OLLAMA_KV_CACHE_TYPE=q8_0 OLLAMA_NUM_PARALLEL=1 ollama serve"),
         )  # fmt: skip
-    engine = _engine(log)
     others = (
         step("Another program holds {others} of it: stop that first.",
              "nvidia-smi --query-compute-apps=gpu_uuid,pid,process_name,used_memory --format=csv", others=other),
     ) if (other := values.get("others")) else ()  # fmt: skip
     if engine == "sglang":
-        share = _smaller_share(values, log, log.stated.get("mem fraction static"), 0.85)
+        share = _smaller_share(values, log, start.settings.get("gpu_memory_utilization"), 0.85)
         return (
             *others,
             step("Leave more outside of SGLang's own pool, and capture fewer CUDA graphs.",
@@ -167,32 +177,20 @@ def _less_memory(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step
                  "--cuda-graph-max-bs 16", share=share),
             step("Long prompts: compute them in smaller parts.",
                  "python -m sglang.launch_server --model-path MODEL --chunked-prefill-size 2048"),
-            ask,
+            *_fitted(start, facts, step("Or shorten the longest sequence.")),
         )  # fmt: skip
     if engine == "tgi":
-        return (
-            *others,
-            step("Ask for less: shorter requests, fewer tokens in one batch.",
-                 "text-generation-launcher --model-id MODEL --max-input-tokens 4096 --max-total-tokens 8192 "
-                 "--max-batch-prefill-tokens 4096"),
-            ask,
-        )  # fmt: skip
-    if engine == "vllm":
-        return (
-            *others,
-            step("Ask for less: a shorter longest sequence, fewer sequences at once, no CUDA graphs.",
-                 "vllm serve MODEL --max-model-len 8192 --max-num-seqs 16 --enforce-eager"),
-            step("While the engine starts: lower its share, which leaves more for what lies outside of it.",
-                 "vllm serve MODEL --gpu-memory-utilization {share}",
-                 share=_smaller_share(values, log, log.stated.get("gpu memory utilization"), 0.9)),
-            ask,
-        )  # fmt: skip
+        return (*others, *_fitted(start, facts, step("Ask for less: shorter requests, fewer tokens in one batch.")))
+    unknown = step("Ask for less: a shorter longest sequence, fewer sequences at once, no CUDA graphs.",
+                   "vllm serve MODEL --max-model-len TOKENS --max-num-seqs COUNT --enforce-eager")  # fmt: skip
+    if engine is None:
+        unknown = step("Ask for less: a shorter longest sequence, fewer sequences at once, a smaller batch.")
     return (
         *others,
-        step("Ask for less: a shorter longest sequence, fewer sequences at once, a smaller batch; with vLLM also a "
-             "smaller share.", "vllm serve MODEL --max-model-len 8192 --max-num-seqs 16 --gpu-memory-utilization "
-             "{share}", share=_smaller_share(values, log, log.stated.get("gpu memory utilization"), 0.9)),
-        ask,
+        *_fitted(start, facts, unknown),
+        step("While vLLM starts: lower its share, which leaves more for what lies outside of it.",
+             "vllm serve MODEL --gpu-memory-utilization {share}",
+             share=_smaller_share(values, log, start.settings.get("gpu_memory_utilization"), 0.9)),
     )  # fmt: skip
 
 
@@ -244,14 +242,22 @@ def _missing_library(values: Values, log: Signatures, facts: Snapshot) -> tuple[
 
 def _context(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step, ...]:
     asked = _number(values.get("asked"))
-    length = 1024 * math.ceil(min(asked, 1e8) * 1.1 / 1024) if asked else 32768
-    if "engine:llama" in log.context:
+    length = 1024 * math.ceil(min(asked, 1e8) * 1.1 / 1024) if asked else None
+    ollama = "engine:llama" in log.context
+    start = start_of(log, facts, "ollama" if ollama else _engine(log) or "vllm")
+    fit = fitting(start, facts)
+    most = fit.most if fit is not None else None
+    if length and most and length > most:
+        return (step("The requests need about {length} tokens, and at most {most} fit on these GPUs: send shorter "
+                     "ones, or use more GPUs.", length=length, most=most), ask_fit(start, facts))  # fmt: skip
+    room = step("At most {most} tokens fit on these GPUs.", most=most) if most else ask_fit(start, facts)
+    if length is None:
+        return (step("Raise it to what the requests need, as far as model and GPUs hold it."), room)
+    if ollama:
         return (step("Raise it to what the requests need, as far as model and GPUs hold it.",
-                     "OLLAMA_CONTEXT_LENGTH={length} ollama serve", length=length),
-                step("See what that is.", "gpudoctor fit MODEL --engine ollama --context max"))  # fmt: skip
+                     "OLLAMA_CONTEXT_LENGTH={length} ollama serve", length=length), room)  # fmt: skip
     return (step("Raise it to what the requests need, as far as model and GPUs hold it, or send shorter ones.",
-                 "vllm serve MODEL --max-model-len {length}", length=length),
-            step("See what that is.", "gpudoctor fit MODEL --context max"))  # fmt: skip
+                 "vllm serve MODEL --max-model-len {length}", length=length), room)  # fmt: skip
 
 
 #: Name in the table -> the function that computes it.
