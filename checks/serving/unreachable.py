@@ -26,13 +26,14 @@ See where it listens, publish the port, open the firewall, and forward to the ho
 - https://docs.vllm.ai/en/latest/serving/openai_compatible_server/
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from gpudoctor.checking import Finding, Target, check, failed, noted, passed, saw, step, unknown
 from gpudoctor.checking.finding import Evidence, Step
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.docker import Containers
 from gpudoctor.facts.firewall import Firewall
+from gpudoctor.facts.network import Listener, Processes
 from gpudoctor.facts.serving import Endpoint, Serving
 from gpudoctor.judging.presence import closed_gate
 from gpudoctor.judging.reach import Way, as_address, scope_of, ways
@@ -51,7 +52,7 @@ _BLOCKED = ("drop", "reject")
 @check(gatekeeper_of="serving")
 def unreachable(
     serving: Serving | Unavailable, firewall: Firewall | Unavailable, containers: Containers | Unavailable,
-    target: Target,
+    processes: Processes | Unavailable, target: Target,
 ) -> Iterator[Finding]:
     """Judge each address at which an engine answers, or should."""
     if isinstance(serving, Unavailable):
@@ -61,11 +62,15 @@ def unreachable(
         yield unknown("host", "no engine was found that serves here",
                       evidence=saw("looked at", "listening ports, processes, containers", "/proc, Docker"),
                       fix=step("If one runs, name its address.", "gpudoctor serving http://127.0.0.1:8000"))
+    listeners = processes.listeners if isinstance(processes, Processes) else None
     for each in serving.endpoints:
-        yield _judge(each, firewall, inner_port(each, containers), target.sender)
+        yield _judge(each, firewall, listeners, inner_port(each, containers), target.sender)
 
 
-def _judge(each: Endpoint, firewall: Firewall | Unavailable, inner: int | None, sender: str | None) -> Finding:
+def _judge(
+    each: Endpoint, firewall: Firewall | Unavailable, listeners: Sequence[Listener] | None, inner: int | None,
+    sender: str | None,
+) -> Finding:  # fmt: skip
     seen = (saw("asked", each.url, each.origin),
             *([saw("listens on", each.addresses, "/proc/net/tcp")] if each.addresses else []))
     if each.kind == "key":
@@ -84,8 +89,10 @@ def _judge(each: Endpoint, firewall: Firewall | Unavailable, inner: int | None, 
     if each.failure is not None:
         return failed(each.subject, "{url} cannot be asked: {failure}", url=each.url, failure=each.failure,
                       evidence=seen, fix=_ways(each))
+    if each.origin == "inside":
+        return _inside(each, sender, seen)
     if each.local and each.addresses and not isinstance(firewall, Unavailable):
-        return _from_outside(each, firewall, inner, sender, seen)
+        return _from_outside(each, firewall, listeners, inner, sender, seen)
     own = all(address.startswith("127.") or address == "::1" for address in each.addresses)
     if each.local and each.addresses and own:
         return _loopback_only(each, inner, sender, seen)
@@ -94,6 +101,17 @@ def _judge(each: Endpoint, firewall: Firewall | Unavailable, inner: int | None, 
                        "machine's firewall was not read", engine=each.engine, url=each.url, sender=sender,
                        evidence=seen)
     return passed(each.subject, "{engine} answers at {url}", engine=each.engine, url=each.url, evidence=seen)
+
+
+def _inside(each: Endpoint, sender: str | None, seen: tuple[Evidence, ...]) -> Finding:
+    if sender is not None:
+        return unknown(each.subject, "{engine} in {container} publishes no port, so that {sender} reaches it only "
+                       "through a proxy in its networks, which cannot be judged from here", engine=each.engine,
+                       container=each.container, sender=sender, evidence=seen,
+                       fix=step("Ask the proxy's own address from there."))  # fmt: skip
+    return passed(each.subject, "{engine} in {container} answers at its own address {url}; it publishes no port, so "
+                  "that only this machine and its own networks reach it", engine=each.engine,
+                  container=each.container, url=each.url, evidence=seen)  # fmt: skip
 
 
 def _loopback_only(each: Endpoint, inner: int | None, sender: str | None, seen: tuple[Evidence, ...]) -> Finding:
@@ -106,11 +124,12 @@ def _loopback_only(each: Endpoint, inner: int | None, sender: str | None, seen: 
 
 
 def _from_outside(
-    each: Endpoint, firewall: Firewall, inner: int | None, sender: str | None, seen: tuple[Evidence, ...]
-) -> Finding:
+    each: Endpoint, firewall: Firewall, listeners: Sequence[Listener] | None, inner: int | None, sender: str | None,
+    seen: tuple[Evidence, ...],
+) -> Finding:  # fmt: skip
     """Say which layer stops a connection from outside, or that none here does."""
     port, address = port_of(each), as_address(sender)
-    found = ways(port, each.addresses, firewall, address)
+    found = ways(port, each.addresses, firewall, address, listeners)
     own = all(each_address.startswith("127.") or each_address == "::1" for each_address in each.addresses)
     if own and not any(way.forwarded for way in found):
         return _loopback_only(each, inner, sender, seen)

@@ -1,35 +1,21 @@
-"""What the packet filter does with the first packet of a connection: every rule it meets, and what nobody can tell.
+"""What the packet filter does with the packets of a connection: every rule met, and what nobody can tell.
 
 A rule that looks at something not known here (the sender, when none is named) or not understood may match or not;
 then both ways are followed. What all of them end in is certain; otherwise the rules that decide are named.
 """
 
-import fnmatch
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Literal, NamedTuple
 
 from gpudoctor.facts.firewall import Chain, Match, Rule
+from gpudoctor.judging.packet_match import OTHERS, Packet, as_ip, met
 
 Fate = Literal["accept", "drop", "reject", "depends", "unknown"]
 _MAX_DEPTH = 32
-#: Fields of a packet that somebody else decides; all others that are not known are a gap in our knowledge.
-_OTHERS = ("saddr", "sport")
-
-
-class Packet(NamedTuple):
-    """The first packet of a TCP connection, at one point of its way. None is what is not known."""
-
-    family: Literal["ip", "ip6"]
-    iif: str
-    daddr: str
-    dport: int
-    saddr: str | None = None
-    oif: str | None = None
-    local: bool = True
-    turned: bool = False
-    orig_daddr: str | None = None
-    orig_dport: int | None = None
+#: NF_IP_PRI_CONNTRACK of the kernel.
+_CONNTRACK_PRIORITY = -200
+#: NF_IP_PRI_NAT_DST and NF_IP_PRI_NAT_SRC.
+_NAT_PRIORITIES = {"prerouting": -100, "postrouting": 100}
 
 
 class Answer(NamedTuple):
@@ -55,6 +41,8 @@ class _Walk:
         #: Rules of which nobody knows whether they match, those that only the sender decides first.
         self.by_sender: list[str] = []
         self.beyond_us: list[str] = []
+        #: What rules that it may meet rewrite.
+        self.alters: set[str] = set()
 
     def through(self, chain: Chain) -> list[_End]:
         """Return every end that the packet may come to in a base chain."""
@@ -73,76 +61,135 @@ class _Walk:
 
     def _rules(self, chain: Chain, depth: int) -> tuple[list[_End], bool]:
         ends: list[_End] = []
+        falls = False
         for rule in chain.rules:
-            if rule.verdict == "continue":
+            if rule.verdict == "continue" and not rule.alters:
                 continue
             sure = self._meets(rule)
             if sure is False:
                 continue
+            self.alters.update(rule.alters)
             if rule.verdict in ("jump", "goto"):
                 below = self._by_name.get((chain.family, chain.table, rule.target or ""))
-                inner, falls = self._run(below, depth + 1) if below and depth < _MAX_DEPTH else ([], True)
+                if below is None or depth >= _MAX_DEPTH:
+                    inner, behind = [_End("unread", rule.text)], True
+                else:
+                    inner, behind = self._run(below, depth + 1)
                 ends += inner
-                if sure and (not falls or rule.verdict == "goto"):
+                if rule.verdict == "goto":
+                    falls = falls or behind
+                if sure and (rule.verdict == "goto" or not behind):
                     return ends, falls
             elif rule.verdict == "return":
+                falls = True
                 if sure:
                     return ends, True
-            else:
+            elif rule.verdict != "continue":
                 ends.append(_End(rule.verdict, rule.text, rule.target))
                 if sure and rule.verdict != "unread":
-                    return ends, False
+                    return ends, falls
         return ends, True
 
     def _meets(self, rule: Rule) -> bool | None:
         """Tell whether a rule is for this packet; None where nobody can tell."""
         doubt: list[Match] = []
         for match in rule.matches:
-            met = _met(match, self._packet)
-            if met is False:
+            found = met(match, self._packet)
+            if found is False:
                 return False
-            if met is None:
+            if found is None:
                 doubt.append(match)
         if not doubt:
             return True
-        sender = all(each.field in _OTHERS for each in doubt)
+        sender = all(each.field in OTHERS for each in doubt)
         (self.by_sender if sender else self.beyond_us).append(rule.text)
         return None
 
+    def doubt(self, ends: Sequence[_End]) -> Answer:
+        """Return why it cannot be told, the gaps in our own knowledge first."""
+        beyond = [*self.beyond_us, *(each.rule for each in ends if each.kind == "unread")]
+        return Answer("unknown", beyond[0]) if beyond else Answer("depends", "; ".join(self.by_sender[:3]))
 
-def fate(chains: Sequence[Chain], hooks: Iterable[str], packet: Packet) -> Answer:
-    """Return what the filters at these hooks do with the packet."""
+
+def fate(
+    chains: Sequence[Chain], hooks: Iterable[str], packet: Packet, *, behind_nat: bool = False
+) -> tuple[Answer, Packet]:
+    """Return what the filters at these hooks do with the packet, and the packet behind them.
+
+    Of the hooks at which addresses are rewritten, only the chains before that are asked; those behind it with
+    ``behind_nat``.
+    """
     doubt: Answer | None = None
     for hook in hooks:
         for chain in _at(chains, hook, "filter", packet):
+            if hook in _NAT_PRIORITIES and ((chain.priority or 0) > _NAT_PRIORITIES[hook]) != behind_nat:
+                continue
+            packet = packet._replace(tracked=_tracked(chain))
             walk = _Walk(chains, packet)
             ends = walk.through(chain)
-            kinds = {each.kind for each in ends}
-            last = ends[-1]
-            if kinds <= {"drop", "reject"}:
-                return Answer("reject" if kinds == {"reject"} else "drop", last.rule)
-            if kinds != {"accept"} and doubt is None:
-                beyond = [*walk.beyond_us, *(each.rule for each in ends if each.kind == "unread")]
-                doubt = Answer("unknown", beyond[0]) if beyond else Answer("depends", "; ".join(walk.by_sender[:3]))
-    return doubt or Answer("accept")
+            # What a rule rewrites, later rules of the same chain see: they are asked again with that in doubt.
+            if walk.alters - packet.altered:
+                packet = packet._replace(altered=packet.altered | walk.alters)
+                walk = _Walk(chains, packet)
+                ends = walk.through(chain)
+            found = _judged(walk, ends)
+            if found.fate in ("drop", "reject") and _surely(chain, packet):
+                return found, packet
+            if found.fate in ("drop", "reject"):
+                found = Answer("unknown", found.rule)
+            doubt = doubt or (found if found.fate != "accept" else None)
+    return doubt or Answer("accept"), packet._replace(tracked=True)
+
+
+def _tracked(chain: Chain) -> bool:
+    """False for chains that packets pass before the kernel looks up their connection."""
+    first = chain.hook in ("prerouting", "output") and (chain.priority or 0) <= _CONNTRACK_PRIORITY
+    return not (first or chain.hook == "ingress")
+
+
+def _judged(walk: _Walk, ends: Sequence[_End]) -> Answer:
+    kinds = {each.kind for each in ends}
+    if kinds <= {"drop", "reject"}:
+        return Answer("reject" if kinds == {"reject"} else "drop", ends[-1].rule)
+    return Answer("accept") if kinds == {"accept"} else walk.doubt(ends)
 
 
 def turned(chains: Sequence[Chain], packet: Packet) -> "Packet | Answer":
-    """Return the packet as destination NAT leaves it, or an answer where that cannot be told."""
+    """Return the packet as destination NAT leaves it, or an answer where that cannot be told or NAT drops it."""
+    if "state" in packet.altered:
+        return Answer("unknown", "a rule takes connections out of tracking (notrack)")
+    found: list[tuple[int, Packet | Answer | None]] = []
     for chain in _at(chains, "prerouting", "nat", packet):
+        if found and found[-1][1] is not None and found[-1][0] != (chain.priority or 0):
+            break
         walk = _Walk(chains, packet)
-        ends = walk.through(chain)
-        if len(ends) == 1 and ends[0].kind == "dnat":
-            return _sent_to(packet, ends[0])
-        if any(each.kind in ("dnat", "unread") for each in ends):
-            beyond = [*walk.beyond_us, *(each.rule for each in ends if each.kind == "unread")]
-            return Answer("unknown", beyond[0]) if beyond else Answer("depends", "; ".join(walk.by_sender[:3]))
-    return packet
+        after = _turned(walk, walk.through(chain), packet)
+        packet = packet._replace(altered=packet.altered | walk.alters)
+        found.append((chain.priority or 0, after))
+    told = [each for each in found if each[1] is not None]
+    if not told:
+        return packet
+    if any(each[1] != told[0][1] for each in found if each[0] == told[0][0]):
+        return Answer("unknown", "two chains of NAT have one priority: nothing tells which comes first")
+    after = told[0][1]
+    return after._replace(altered=packet.altered) if isinstance(after, Packet) else after or packet
+
+
+def _turned(walk: _Walk, ends: Sequence[_End], packet: Packet) -> "Packet | Answer | None":
+    """Return what one chain makes of the packet, None when it leaves it as it is."""
+    kinds = {each.kind for each in ends}
+    if kinds == {"accept"}:
+        return None
+    if kinds <= {"drop", "reject"}:
+        return _judged(walk, ends)
+    if len(ends) == 1 and ends[0].kind == "dnat":
+        return _sent_to(packet, ends[0])
+    return walk.doubt(ends)
 
 
 def _sent_to(packet: Packet, end: _End) -> "Packet | Answer":
     address, port = _address_and_port(end.target or "")
-    if port is None or (address and _address(address) is None):
+    if port is None or (address and as_ip(address) is None):
         return Answer("unknown", end.rule)
     return packet._replace(
         daddr=address or packet.daddr, dport=port or packet.dport, turned=True, local=not address,
@@ -164,71 +211,24 @@ def _address_and_port(text: str) -> tuple[str, int | None]:
     return address, int(port) if port.isascii() and port.isdigit() and int(port) < 65536 else None
 
 
+def nat_fate(chains: Sequence[Chain], hook: str, packet: Packet) -> Answer:
+    """Return whether NAT's own chains at a hook, which may drop as well, let the packet on."""
+    for chain in _at(chains, hook, "nat", packet):
+        walk = _Walk(chains, packet)
+        ends = [each if each.kind != "dnat" else each._replace(kind="accept") for each in walk.through(chain)]
+        found = _judged(walk, ends)
+        if found.fate != "accept":
+            return found
+    return Answer("accept")
+
+
 def _at(chains: Sequence[Chain], hook: str, kind: str, packet: Packet) -> Iterator[Chain]:
     found = [each for each in chains if each.hook == hook and (each.kind == "nat") == (kind == "nat")
-             and (each.family in (packet.family, "inet") or (each.family == "netdev" and each.device == packet.iif))]
+             and each.family in (packet.family, "inet", "netdev")
+             and (each.device is None or each.device == packet.iif or each.device not in packet.devices)]  # fmt: skip
     return iter(sorted(found, key=lambda each: each.priority or 0))
 
 
-def _met(match: Match, packet: Packet) -> bool | None:
-    met = _one_of(match, packet)
-    return met if met is None else met != match.negated
-
-
-def _one_of(match: Match, packet: Packet) -> bool | None:
-    field, values = match.field, match.values
-    if field == "unread" or not values:
-        return None
-    if field in ("saddr", "daddr", "orig-daddr"):
-        # What was never turned has its own destination for the first one.
-        at = {"saddr": packet.saddr, "daddr": packet.daddr, "orig-daddr": packet.orig_daddr or packet.daddr}[field]
-        return _inside(at, values)
-    if field in ("dport", "orig-dport"):
-        return _in_ranges(packet.orig_dport or packet.dport if field == "orig-dport" else packet.dport, values)
-    if field in ("iif", "oif"):
-        name = packet.iif if field == "iif" else packet.oif
-        return None if name is None else any(fnmatch.fnmatchcase(name, value) for value in values)
-    if field == "sport":
-        return None
-    if field == "dst-type":
-        return ("local" if packet.local else "unicast") in values
-    told = {"protocol": ("tcp", "6", "all"), "state": ("new",), "family": (packet.family,),
-            "status": ("dnat",) if packet.turned else ()}  # fmt: skip
-    return any(value.lower() in told[field] for value in values)
-
-
-def _inside(address: str | None, values: Sequence[str]) -> bool | None:
-    if address is None:
-        return True if all(value in ("0.0.0.0/0", "::/0") for value in values) else None
-    at = _address(address)
-    if at is None:
-        return None
-    return any(_holds(value, at) for value in values)
-
-
-def _holds(value: str, at: IPv4Address | IPv6Address) -> bool:
-    first, dash, last = value.partition("-")
-    try:
-        if dash:
-            low, high = ip_address(first), ip_address(last)
-            return low.version == high.version == at.version and int(low) <= int(at) <= int(high)
-        return at in ip_network(value, strict=False)
-    except ValueError:
-        return False
-
-
-def _in_ranges(port: int, values: Sequence[str]) -> bool | None:
-    for value in values:
-        first, dash, last = value.partition("-")
-        if not (first.isascii() and first.isdigit() and (not dash or (last.isascii() and last.isdigit()))):
-            return None
-        if int(first[:6]) <= port <= int((last or first)[:6]):
-            return True
-    return False
-
-
-def _address(text: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(text)
-    except ValueError:
-        return None
+def _surely(chain: Chain, packet: Packet) -> bool:
+    """False for a chain at another device, which may be a bond's cable, or at one that nft did not name."""
+    return chain.hook != "ingress" or chain.device == packet.iif

@@ -9,7 +9,7 @@ from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.firewall import Chain, Firewall, Interface, Ruleset
 from gpudoctor.probes.clock import same_kernel
 from gpudoctor.probes.command import CommandMissing, find, run
-from gpudoctor.probes.iptables_rules import chains_of
+from gpudoctor.probes.iptables_rules import chains_of, sets_of
 from gpudoctor.probes.nft_rules import Tables
 from gpudoctor.probes.reporter import Reporter
 from gpudoctor.probes.root import Root
@@ -36,7 +36,8 @@ def probe(out: Reporter, root: Root) -> None:
         out.unavailable("firewall", "the files are another machine's; its rules cannot be listed", "not-applicable")
         return
     late = Unavailable("nft or iptables-save did not answer in time", "timeout")
-    facts = Firewall(interfaces=_interfaces(root), managers=_managers(root), forwards=_forwards(root), rules=late)
+    facts = Firewall(interfaces=_interfaces(root), managers=_managers(root), forwards=_forwards(root), rules=late,
+                     forwards_ipv6=_forwards(root, "ipv6/conf/all/forwarding"))
     out.section("firewall", facts)
     for item, field, read in (("ss", "only_ipv6", _only_ipv6), ("rules", "rules", lambda: _rules(root))):
         if not out.left_out(item):
@@ -63,6 +64,8 @@ def ruleset(root: Root) -> Ruleset:
     if find("nft") is not None:
         tables = _nft()
         chains = list(tables.chains)
+        if tables.unjudged is not None:
+            unseen = f"the rules of {tables.unjudged} work at another layer, which is not judged"
         for family in ("ip", "ip6"):
             # nft names iptables' own modules, but not what they are told.
             told = _by_table(family, "nft") if any(each[0] == family for each in tables.foreign) else {}
@@ -87,9 +90,11 @@ def _by_table(family: str, kind: str) -> dict[str, list[Chain]]:
     program = _first(f"{name}-{kind}-save", f"{name}-save")
     if program is None or (program == f"{name}-save" and not _is_of(program, kind)):
         return {}
+    text = _output(program)
+    sets = sets_of(_output("ipset", "save")) if "--match-set" in text and find("ipset") is not None else {}
     try:
         found: dict[str, list[Chain]] = {}
-        for each in chains_of(_output(program), family):
+        for each in chains_of(text, family, sets):
             found.setdefault(each.table, []).append(each)
     except (ValueError, IndexError) as error:
         raise _Failed(f"what {program} printed could not be read: {str(error)[:200]}") from None
@@ -151,8 +156,8 @@ def _managers(root: Root) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _forwards(root: Root) -> bool | None:
-    told = root.read_int("/proc/sys/net/ipv4/ip_forward")
+def _forwards(root: Root, name: str = "ipv4/ip_forward") -> bool | None:
+    told = root.read_int(f"/proc/sys/net/{name}")
     return None if told is None else told != 0
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ import pytest
 
 pytestmark = [pytest.mark.tier("root"), pytest.mark.tier("nft")]
 
+#: Namespaces of this run alone.
+RUN = f"gd{os.getpid()}"
 SERVER4, CLIENT4, SERVER6, CLIENT6 = "10.91.0.1", "10.91.0.2", "fd91::1", "fd91::2"
 INNER4 = "172.31.9.2"
 DOCKER = (
@@ -57,10 +60,20 @@ except OSError as error:
 
 def inside(name: str, *command: str) -> str:
     done = subprocess.run(
-        ["ip", "netns", "exec", f"gd-{name}", *command], capture_output=True, text=True, timeout=30, check=False
+        ["ip", "netns", "exec", f"{RUN}-{name}", *command], capture_output=True, text=True, timeout=30, check=False
     )
     assert done.returncode == 0, (command, done.stderr)
     return done.stdout.strip()
+
+
+def foretold(questions: list[list[object]]) -> list[list[list[object]]]:
+    """Return for each port and sender what is foretold at each address."""
+    command = ["ip", "netns", "exec", f"{RUN}-server", sys.executable, str(Path(__file__).with_name("predict.py"))]
+    done = subprocess.run(command, input=json.dumps(questions) + "\n", capture_output=True, text=True, timeout=30,
+                          check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found: list[list[list[object]]] = json.loads(done.stdout)
+    return found
 
 
 def ip(*arguments: str) -> None:
@@ -72,11 +85,12 @@ def networks() -> Iterator[None]:
     """Three namespaces: a machine, another one, and a container behind the machine's bridge."""
     names = ("server", "client", "inner")
     for name in names:
-        subprocess.run(["ip", "netns", "del", f"gd-{name}"], capture_output=True, check=False)
-        ip("netns", "add", f"gd-{name}")
+        subprocess.run(["ip", "netns", "del", f"{RUN}-{name}"], capture_output=True, check=False)
+        ip("netns", "add", f"{RUN}-{name}")
     try:
-        ip("link", "add", "eth0", "netns", "gd-server", "type", "veth", "peer", "name", "eth0", "netns", "gd-client")
-        ip("link", "add", "veth1", "netns", "gd-server", "type", "veth", "peer", "name", "eth0", "netns", "gd-inner")
+        for device, other in (("eth0", "client"), ("veth1", "inner")):
+            ip("link", "add", device, "netns", f"{RUN}-server", "type", "veth", "peer", "name", "eth0",
+               "netns", f"{RUN}-{other}")
         inside("server", "ip", "link", "add", "docker0", "type", "bridge")
         inside("server", "ip", "link", "set", "veth1", "master", "docker0")
         for name, device, addresses in (("server", "eth0", (f"{SERVER4}/24", f"{SERVER6}/64")),
@@ -93,7 +107,7 @@ def networks() -> Iterator[None]:
         yield
     finally:
         for name in names:
-            ip("netns", "del", f"gd-{name}")
+            ip("netns", "del", f"{RUN}-{name}")
 
 
 @pytest.fixture
@@ -203,13 +217,13 @@ def test_foretold_equals_found(
         address, only = ("0.0.0.0" if where == "inner" else where.removesuffix("only")), str(int("only" in where))
         listen = [sys.executable, "-c", LISTEN, address, "80" if where == "inner" else "8000", only]
         listeners.append(
-            subprocess.Popen(["ip", "netns", "exec", f"gd-{name}", *listen], stdout=subprocess.PIPE, text=True)
+            subprocess.Popen(["ip", "netns", "exec", f"{RUN}-{name}", *listen], stdout=subprocess.PIPE, text=True)
         )
         out = listeners[-1].stdout
         assert out is not None
         assert out.readline() == "ready\n"
     target, sender = (SERVER6, CLIENT6) if six else (SERVER4, CLIENT4)
-    told = json.loads(inside("server", sys.executable, str(Path(__file__).with_name("predict.py")), str(port), sender))
+    told = foretold([[port, sender]])[0]
     found = inside("client", sys.executable, "-c", CONNECT, target, str(port))
     (way,) = [each for each in told if each[0] == target]
     # iptables' REJECT says that the port is closed, as a machine without a listener does.
@@ -236,14 +250,14 @@ server.serve_forever()
 
 
 def serving(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = ["ip", "netns", "exec", "gd-server", sys.executable, "-m", "gpudoctor", "serving"]
+    command = ["ip", "netns", "exec", f"{RUN}-server", sys.executable, "-m", "gpudoctor", "serving"]
     return subprocess.run([*command, "http://127.0.0.1:11434", *arguments], capture_output=True, text=True, timeout=120,
                           check=False)  # fmt: skip
 
 
 @pytest.fixture
 def ollama(rules: None, listeners: list[subprocess.Popen[str]]) -> None:
-    listeners.append(subprocess.Popen(["ip", "netns", "exec", "gd-server", sys.executable, "-c", ENGINE],
+    listeners.append(subprocess.Popen(["ip", "netns", "exec", f"{RUN}-server", sys.executable, "-c", ENGINE],
                                       stdout=subprocess.PIPE, text=True))  # fmt: skip
     out = listeners[-1].stdout
     assert out is not None
@@ -272,7 +286,7 @@ def test_n1_the_command_that_is_printed_reaches_it(ollama: None) -> None:
 
 
 def test_who_may_not_read_rules_is_told_so(ollama: None) -> None:
-    command = ["ip", "netns", "exec", "gd-server", "setpriv", "--bounding-set", "-net_admin", "--inh-caps",
+    command = ["ip", "netns", "exec", f"{RUN}-server", "setpriv", "--bounding-set", "-net_admin", "--inh-caps",
                "-net_admin", sys.executable, "-m", "gpudoctor", "serving", "http://127.0.0.1:11434"]  # fmt: skip
     done = subprocess.run([*command, "--from", CLIENT4, "--json"], capture_output=True, text=True, timeout=120,
                           check=False)  # fmt: skip
