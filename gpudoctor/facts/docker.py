@@ -128,6 +128,7 @@ class Container(Item, frozen=True, kw_only=True):
         command: Entry point and arguments, secrets taken out.
         user: ``USER`` or ``--user`` as written, empty for root.
         shm_size_bytes: Of its own /dev/shm; ``ipc_mode`` ``host`` uses the host's.
+        addresses: Its own in its networks, IPv4 before IPv6; none in the host's network or without one.
         memory_limit_bytes: None for no limit.
         labels: Compose's own (project, service, config files, working dir).
         pid: Its first process on the host, None when it does not run.
@@ -157,6 +158,7 @@ class Container(Item, frozen=True, kw_only=True):
     shm_size_bytes: int | Unavailable = NOT_RECORDED
     ipc_mode: str = ""
     network_mode: str = ""
+    addresses: Annotated[tuple[str, ...], Meta(max_length=64)] = ()
     memory_limit_bytes: int | None = None
     restart_policy: str = ""
     health: str | None = None

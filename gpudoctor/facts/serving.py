@@ -84,7 +84,8 @@ class Endpoint(Item, frozen=True, kw_only=True):
 
     Attributes:
         url: Where it was asked.
-        origin: Why it was asked: ``named``, ``port``, ``process`` or ``container``.
+        origin: Why it was asked: ``named``, ``port``, ``process``, ``container``, or ``inside`` for a container that
+            publishes no port and was asked at its own address.
         engine: ``ollama``, ``vllm``, ``sglang``, ``tgi``, ``llama.cpp``, ``llama-cpp-python``, ``openai`` for another
             one that speaks OpenAI's protocol; None when it gave no answer.
         addresses: Where the socket listens; empty when that is not known.

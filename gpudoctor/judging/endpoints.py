@@ -29,7 +29,8 @@ _MOST = 32
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """An address that may be an engine's. ``sure`` when its process or image is one; ``default`` for a usual port.
 
-    ``local``: what answers runs on this machine, so that its GPUs are those that it uses.
+    ``local``: what answers runs on this machine, so that its GPUs are those that it uses. ``origin`` is ``inside`` where
+    a container is asked at its own address, and ``port`` 0: no port of this machine leads there.
     """
 
     url: str
@@ -48,7 +49,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 def candidates(facts: Snapshot) -> tuple[Candidate, ...]:
     """Return what is worth asking on this machine, one for each port."""
     containers = _running(facts)
-    found: dict[int, Candidate] = {}
+    found: dict[int | str, Candidate] = {}
     for port, held in _by_port(_listening(facts)):
         behind = _behind(port, held, containers)
         candidate = _of_listeners(port, held, behind)
@@ -56,9 +57,10 @@ def candidates(facts: Snapshot) -> tuple[Candidate, ...]:
             found[port] = candidate
     for container in containers:
         for each in of_container(container):
-            if each.sure and each.port not in found:
-                found[each.port] = each
-    return tuple(found[port] for port in sorted(found))[:_MOST]
+            if each.sure or each.origin == "inside":
+                # Without a port of this machine there may be several.
+                found.setdefault(each.port or each.url, each)
+    return tuple(sorted(found.values(), key=lambda each: (each.port == 0, each.port, each.url)))[:_MOST]
 
 
 def _running(facts: Snapshot) -> tuple[Container, ...]:
@@ -133,13 +135,13 @@ def _serves(container: Container, host_port: int) -> bool:
 
 
 def of_container(container: Container) -> tuple[Candidate, ...]:
-    """Return the published ports of a container; one that says so when it publishes none."""
+    """Return the published ports of a container; its own address when it publishes none."""
     common = {"origin": "container", "pid": container.pid, "container": container.name, "container_id": container.id}
     ports = [port for port in container.ports if port.protocol == "tcp"]
-    if not ports and container.network_mode != "host":
-        return (Candidate(url=f"container://{container.name}", port=0, sure=image_engine(container) is not None,
-                          failure="the container publishes no port: only its own networks reach it",
-                          **common),)  # type: ignore[arg-type]
+    served = any(_serves(container, port.host_port) for port in ports)
+    if container.network_mode != "host" and not served and (image_engine(container) is not None or not ports):
+        # Who publishes something else may be a page or an exporter of that name.
+        return (_in_own_network(container, sure=image_engine(container) is not None and not ports),)
     found: dict[int, Candidate] = {}
     for port in ports:
         address = port.address or "0.0.0.0"
@@ -148,6 +150,23 @@ def of_container(container: Container) -> tuple[Candidate, ...]:
             default=True, sure=_serves(container, port.host_port), **common,  # type: ignore[arg-type]
         ))  # fmt: skip
     return tuple(found.values())
+
+
+def _in_own_network(container: Container, *, sure: bool) -> Candidate:
+    """Return where a container's engine answers this machine though its port is not published."""
+    engine = image_engine(container)
+    port = _told_port(container) or next(iter(_INSIDE.get(engine or "", ())), None)
+    common = Candidate(url=f"container://{container.name}", origin="inside", port=0, pid=container.pid,
+                       container=container.name, container_id=container.id, sure=sure)  # fmt: skip
+    if port is None or not container.addresses:
+        reason = "the container publishes no port: only its own networks reach it"
+        return msgspec.structs.replace(common, origin="container", failure=reason)
+    return msgspec.structs.replace(common, url=f"http://{_host(container.addresses)}:{port}")
+
+
+def _told_port(container: Container) -> int | None:
+    told = read_flags(container.command).get("port") or container.environment.get("OLLAMA_HOST", "").rpartition(":")[2]
+    return int(told) if told.isascii() and told.isdigit() and 0 < len(told) < 6 else None
 
 
 class UnknownPlace(Exception):
@@ -185,10 +204,9 @@ def of_container_named(name: str, facts: Snapshot) -> tuple[Candidate, ...]:
 
 def _in_host_network(container: Container, facts: Snapshot) -> Candidate:
     """Return where a container without a network of its own listens: told, seen, or its engine's usual port."""
-    told = read_flags(container.command).get("port") or container.environment.get("OLLAMA_HOST", "").rpartition(":")[2]
     seen = next((each.port for each in _listening(facts) if each.pid is not None and each.pid == container.pid), None)
     usual = {engine: port for port, engine in PORTS.items()} | {"tgi": 80, "llama.cpp": 8080}
-    port = int(told) if told.isdigit() and len(told) < 6 else seen or usual.get(image_engine(container) or "", 8000)
+    port = _told_port(container) or seen or usual.get(image_engine(container) or "", 8000)
     addresses = tuple(sorted({each.address for each in _listening(facts) if each.port == port}))
     return Candidate(
         url=f"http://{_host(addresses or ('127.0.0.1',))}:{port}", origin="container", port=port, addresses=addresses,

@@ -11,6 +11,7 @@ _LABELS = ("project", "service", "project.config_files", "project.working_dir", 
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)?")
 _MAX_MOUNTS = 64
 _MAX_PORTS = 256
+_MAX_NETWORKS = 32
 
 
 def container_name(listed: Answer) -> str:
@@ -47,6 +48,7 @@ def container(name: str, told: Answer) -> Container:
         shm_size_bytes=host.number("ShmSize") or 0,
         ipc_mode=host.text("IpcMode")[:256],
         network_mode=host.text("NetworkMode")[:256],
+        addresses=_addresses(told.part("NetworkSettings")) if alive else (),
         memory_limit_bytes=host.number("Memory") or None,
         restart_policy=host.part("RestartPolicy").text("Name")[:64],
         health=state.part("Health").text("Status")[:64] or None,
@@ -100,6 +102,12 @@ def _ports(told: Answer) -> tuple[PublishedPort, ...]:
                                   address=binding.text("HostIp")[:64], protocol=(protocol or "tcp")[:8])
                 ] = None
     return tuple(found)[:_MAX_PORTS]
+
+
+def _addresses(told: Answer) -> tuple[str, ...]:
+    networks = [told.part("Networks").part(name) for name in told.part("Networks").keys(_MAX_NETWORKS)]
+    found = [each.text(field) for field in ("IPAddress", "GlobalIPv6Address") for each in networks]
+    return tuple(dict.fromkeys(each[:64] for each in found if each))
 
 
 def _mount(told: Answer) -> ContainerMount:

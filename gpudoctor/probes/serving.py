@@ -26,6 +26,8 @@ OPTIONS = ("candidates", "key_env", "ca_file", "live", "read")
 _SECOND_LOOK_SECONDS = 1.0
 #: What is shorter ("EMPTY", "none") is a stand-in for a key, and a word that other facts may hold.
 _SHORTEST_KEY = 6
+#: What a network that this machine does not reach looks like.
+_NOT_THERE = ("refused", "timeout", "reset", "error", "name")
 
 
 def probe(
@@ -76,7 +78,8 @@ def _ask(
     if candidate.origin == "process" and not (candidate.default or behind.listens_by_choice(candidate.port)):
         return
     # Should the child hang in there: who is not sure to be an engine is left out then, too.
-    spare = _changed(known, kind="timeout") if candidate.sure else None
+    silent = "unpublished" if candidate.origin == "inside" else "timeout"
+    spare = _changed(known, kind=silent) if candidate.sure else None
 
     def doing(what: str, patience: float | None = None) -> None:
         out.start(candidate.url, doing=what, patience=patience, section="serving", field="endpoints",
@@ -90,6 +93,10 @@ def _ask(
     except NoAnswer as problem:
         if candidate.sure or problem.by_an_engine:
             refused = _changed(known, kind=problem.kind, failure=problem.words)
+            if candidate.origin == "inside" and problem.kind in _NOT_THERE:
+                # Rootless engines and virtual machines keep their networks to themselves.
+                words = f"it publishes no port, and at its own address {candidate.url} {problem.words}"
+                refused = _changed(known, kind="unpublished", failure=words)
             out.append("serving", "endpoints", _without(refused, key))
         return
     settings = {**known.settings, **facts.facts.pop("settings", {})}

@@ -82,3 +82,35 @@ def test_a_stopped_one_is_told(bare_engine: Engine, brain: Any) -> None:
     report = ask(bare_engine, "--container", "main-brain")
     brain.start()
     assert report["error"]["message"] == "no container 'main-brain' runs here"
+
+
+@pytest.fixture
+def hidden(bare_engine: Engine, brain: Any) -> Iterator[Any]:
+    """Ollama beside a web page in one network: nothing is published."""
+    client = bare_engine.client()
+    network = client.networks.create("webui")
+    command = ["busybox", "httpd", "-f", "-p", "11434", "-h", "/www"]
+    made = client.containers.create(IMAGE, command, name="hidden-brain", network="webui")
+    made.put_archive("/", pages())
+    made.start()
+    time.sleep(0.5)
+    yield made
+    made.remove(force=True)
+    network.remove()
+
+
+def test_one_that_publishes_no_port_is_asked_at_its_own_address(bare_engine: Engine, hidden: Any) -> None:
+    report = ask(bare_engine, "--container", "hidden-brain")
+    (found,) = [r for r in report["results"] if r["id"] == "serving.unreachable"]
+    hidden.reload()
+    (network,) = hidden.attrs["NetworkSettings"]["Networks"].values()
+    assert (found["status"], network["IPAddress"] in found["message"]) == ("pass", True)
+    assert "publishes no port" in found["message"]
+
+
+def test_one_in_a_network_that_cannot_be_reached_is_no_failure(bare_engine: Engine, hidden: Any) -> None:
+    hidden.pause()
+    report = ask(bare_engine, "--container", "hidden-brain")
+    hidden.unpause()
+    (found,) = [r for r in report["results"] if r["id"] == "serving.unreachable"]
+    assert (found["status"], "publishes no port" in found["message"]) == ("unknown", True)

@@ -68,6 +68,24 @@ def test_a_published_port_is_found_without_a_proxy_process() -> None:
     assert (found.url, found.origin) == ("http://127.0.0.1:11435", "container")
 
 
+def test_a_container_that_publishes_nothing_is_asked_at_its_own_address() -> None:
+    own = brain(ports=(), addresses=("172.18.0.2", "fd18::2"))
+    (found,) = candidates(machine(containers=(own,)))
+    assert (found.url, found.origin, found.port) == ("http://172.18.0.2:11434", "inside", 0)
+
+
+def test_two_that_publish_nothing_are_both_asked() -> None:
+    two = tuple(brain(id=str(n) * 64, name=f"brain-{n}", ports=(), addresses=(f"172.18.0.{n}",)) for n in (2, 3))
+    assert [each.url for each in candidates(machine(containers=two))] == [
+        "http://172.18.0.2:11434", "http://172.18.0.3:11434"]
+
+
+def test_a_container_that_publishes_its_metrics_only_is_asked_at_its_own_address() -> None:
+    ports = (PublishedPort(host_port=9090, container_port=9090, address="0.0.0.0"),)
+    (found,) = candidates(machine(containers=(brain(ports=ports, addresses=("172.18.0.2",)),)))
+    assert found.url == "http://172.18.0.2:11434"
+
+
 def test_a_container_that_publishes_nothing_is_named() -> None:
     (found,) = of_container_named("main-brain", machine(containers=(brain(ports=()),)))
     assert "publishes no port" in str(found.failure)
@@ -80,7 +98,8 @@ def test_a_container_that_publishes_nothing_is_named() -> None:
 def test_a_page_or_exporter_beside_an_engine_is_not_taken_for_one(image: str, inside: int) -> None:
     ports = (PublishedPort(host_port=8080, container_port=inside),)
     found = candidates(machine(listener(8080, "docker-proxy"), containers=(brain(image=image, ports=ports),)))
-    assert [each.sure for each in found] == [False]
+    assert found
+    assert not any(each.sure for each in found)
 
 
 def test_of_several_ports_the_engine_s_own_is_asked() -> None:
