@@ -29,8 +29,8 @@ _MOST = 32
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """An address that may be an engine's. ``sure`` when its process or image is one; ``default`` for a usual port.
 
-    ``local``: what answers runs on this machine, so that its GPUs are those that it uses. ``origin`` is ``inside`` where
-    a container is asked at its own address, and ``port`` 0: no port of this machine leads there.
+    ``local``: what answers runs on this machine, so that its GPUs are those that it uses. ``origin`` is ``inside`` for
+    a container that is asked at its own address, and ``port`` 0: no port of this machine leads there.
     """
 
     url: str

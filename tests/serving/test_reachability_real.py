@@ -228,7 +228,7 @@ def test_foretold_equals_found(
     (way,) = [each for each in told if each[0] == target]
     # iptables' REJECT says that the port is closed, as a machine without a listener does.
     alike = {"refused": "refused or rejected", "reject": "refused or rejected"}
-    assert alike.get(way[1], way[1]) == alike.get(found, found), way
+    assert alike.get(str(way[1]), way[1]) == alike.get(found, found), way
 
 
 ENGINE = """
