@@ -185,8 +185,9 @@ def _long_ports(node: Node, key: str) -> list[Node]:
         # Docker picks one of a range.
         _number(last, node.place, f"{key}.published")
         low = None
-    return [_port(number, low, text_of(address.value) if address else "",
-                  text_of(protocol.value) if protocol and protocol.value else "tcp", node.place)]
+    port = _port(number, low, text_of(address.value) if address else "",
+                 text_of(protocol.value) if protocol and protocol.value else "tcp", node.place)
+    return [port._replace(value={**fields, **port.value})]
 
 
 def _short_ports(text: str, place: Place, key: str) -> list[Node]:

@@ -1,17 +1,18 @@
 """A project from its files: variables, ``include``, ``extends``, merging, profiles; then facts of each service."""
 
+import itertools
 import os.path
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from gpudoctor.compose import canonical
+from gpudoctor.compose import canonical, known_keys
 from gpudoctor.compose.dotenv import read_variables
 from gpudoctor.compose.interpolation import Interpolator
 from gpudoctor.compose.merging import merge_service, merge_services, without_tags
 from gpudoctor.compose.service import Outside, service_facts
 from gpudoctor.compose.tree import ComposeError, Node, clean, documents, read_text, whole
-from gpudoctor.facts.compose import SERVICE_KEYS, ComposeProject, Place, Service
+from gpudoctor.facts.compose import ComposeProject, Place, Service, UnknownKey
 
 #: Compose looks for these in this order, and for an override beside the one it finds.
 DEFAULT_FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
@@ -60,6 +61,7 @@ def read_project(files: Sequence[str], wishes: Wishes = Wishes()) -> ComposeProj
         raise ComposeError(f"it has more than {_MAX_SERVICES} services", Place(file=files[0], line=1))
     chosen = {*wishes.profiles, *(each.strip() for each in environment.get("COMPOSE_PROFILES", "").split(",") if each)}
     outside = Outside(environment, folder)
+    unknown = (known_keys.of_service(name, without_tags(node)) for name, node in services.items())
     active: list[Service] = []
     inactive: dict[str, tuple[str, ...]] = {}
     for name, node in services.items():
@@ -76,17 +78,10 @@ def read_project(files: Sequence[str], wishes: Wishes = Wishes()) -> ComposeProj
         name=clean(reader.name or os.path.basename(folder)) or None,  # noqa: PTH119 - text
         services=tuple(active),
         version_place=reader.version_place,
-        unknown_keys=dict(list(_unknown(services))[:_MAX_SERVICES]),
+        unknown_keys=tuple(itertools.islice(itertools.chain(reader.unknown, *unknown), known_keys.MOST)),
         unset=dict(list(reader.unset.items())[:_MAX_SERVICES]),
         inactive=inactive,
     )
-
-
-def _unknown(services: Mapping[str, Node]) -> Iterator[tuple[str, Place]]:
-    for name, service in services.items():
-        for key, node in service.value.items():
-            if key not in SERVICE_KEYS and not key.startswith("x-"):
-                yield f"{name}.{key}", node.place
 
 
 def _outside(folder: str, shell: Mapping[str, str], env_files: Sequence[str]) -> dict[str, str]:
@@ -112,6 +107,7 @@ class _Reader:
         self.name: str | None = None
         self.version_place: Place | None = None
         self.unset: dict[str, Place] = {}
+        self.unknown: list[UnknownKey] = []
         self.seen_services = False
         self._open: list[str] = []
         self._read: dict[tuple[str, str], list[Node]] = {}
@@ -126,6 +122,7 @@ class _Reader:
         for document in self._documents(name, environment):
             top = document.value
             self._note(top)
+            self.unknown += itertools.islice(known_keys.of_project(top), known_keys.MOST)
             own = self._included(top, name, folder, environment)
             raw = _services(document, name)
             own = merge_services(own, {each: self._extended(each, raw, name, folder, environment, ()) for each in raw})

@@ -10,21 +10,6 @@ from msgspec import Meta
 
 from gpudoctor.facts.base import Item, Part, Section, Unavailable
 
-#: The keys of a service in the Compose specification, as of Compose 2.40.
-SERVICE_KEYS = frozenset(
-    """
-    annotations attach blkio_config build cap_add cap_drop cgroup cgroup_parent command configs container_name
-    cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset credential_spec
-    depends_on deploy develop device_cgroup_rules devices dns dns_opt dns_search domainname entrypoint env_file
-    environment expose extends external_links extra_hosts gpus group_add healthcheck hostname image init ipc isolation
-    label_file labels links logging mac_address mem_limit mem_reservation mem_swappiness memswap_limit models
-    network_mode networks oom_kill_disable oom_score_adj pid pids_limit platform ports post_start pre_stop privileged
-    profiles provider pull_policy pull_refresh_after read_only restart runtime scale secrets security_opt shm_size
-    stdin_open stop_grace_period stop_signal storage_opt sysctls tmpfs tty ulimits use_api_socket user userns_mode uts
-    volumes volumes_from working_dir
-    """.split()  # noqa: SIM905 - a list would take five times the lines
-)
-
 
 class Place(Part, frozen=True, kw_only=True):
     """Where something stands in a file; line and column count from 1."""
@@ -158,6 +143,21 @@ class Service(Item, frozen=True, kw_only=True):
         return self.places.get(key, self.place)
 
 
+class UnknownKey(Item, frozen=True, kw_only=True):
+    """A key that the Compose specification does not know; ``path`` is ``deploy.resources.limits.memmory``.
+
+    ``service`` is None outside services. ``near`` is the known key that it resembles, ``belongs`` the path within a
+    service under which it is known (empty: the service itself). ``dropped``: Compose ignores it where it stands.
+    """
+
+    service: str | None
+    path: str
+    place: Place
+    near: str | None = None
+    belongs: str | None = None
+    dropped: bool = False
+
+
 class ComposeProject(Item, frozen=True, kw_only=True):
     """Files that were merged into one project, in their order. ``version_place``: where the obsolete key stands."""
 
@@ -167,8 +167,7 @@ class ComposeProject(Item, frozen=True, kw_only=True):
     version_place: Place | None = None
     #: Variables that interpolation asked for and nothing sets.
     unset: dict[str, Place] = {}
-    #: Keys of services (``llm.enviroment``) that the Compose specification does not know.
-    unknown_keys: dict[str, Place] = {}
+    unknown_keys: Annotated[tuple[UnknownKey, ...], Meta(max_length=256)] = ()
     #: Services behind profiles that were not asked for, with those profiles.
     inactive: dict[str, tuple[str, ...]] = {}
 

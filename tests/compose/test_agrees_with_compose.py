@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from compose_plugin import Refused, config, ours, plugin, theirs
 
+from gpudoctor.compose.known_keys import _lines
 from gpudoctor.compose.reading import Wishes, read_project
 from gpudoctor.compose.tree import ComposeError
-from gpudoctor.facts.compose import SERVICE_KEYS
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "compose"
 TABLE: dict[str, Any] = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
 #: What Compose refuses and gpudoctor explains in a finding.
 EXPLAINED = ("reservation-without-capabilities.yml", "count-and-ids.yml", "ids-without-quotation-marks.yml",
-             "misspelt-keys.yml")
+             "misspelt-keys.yml", "misspelt-deeper-down.yml")
 pytestmark = pytest.mark.tier("compose")
 
 
@@ -224,11 +224,60 @@ def test_what_compose_refuses_is_refused_with_its_place(program: Path, name: str
     assert refusal.value.where.startswith(f"{path}:")
 
 
-def test_every_key_of_a_service_that_compose_takes_is_known(program: Path, tmp_path: Path) -> None:
+#: What an entry of these lists may not be without.
+NEEDED: dict[str, dict[str, Any]] = {
+    "ports": {"target": 1}, "volumes": {"type": "volume", "target": "/x"}, "env_file": {"path": "none", "required": False},
+    "devices": {"source": "/dev/x", "target": "/dev/x"},
+}  # fmt: skip
+
+
+def written(path: str, keys: dict[str, Any]) -> dict[str, Any]:
+    """Return a project with these keys at a path of the table."""
+    here: dict[str, Any] = {}
+    project: dict[str, Any] = here
+    parts = [] if path == "." else path.split(".")
+    for number, part in enumerate(parts):
+        if part == "[]":
+            continue
+        inner: dict[str, Any] = {}
+        listed = parts[number + 1 : number + 2] == ["[]"]
+        here["a" if part == "*" else part] = [inner] if listed else inner
+        if listed and number == 2:
+            inner.update(NEEDED.get(part, {}))
+        here = inner
+    here.update({key: here.get(key) if value is None else value for key, value in keys.items()})
+    services = project.setdefault("services", {}) or {}
+    services.setdefault("a", {}).setdefault("image", "x")
+    project["services"] = services
+    return project
+
+
+PATHS = dict(_lines())
+
+
+@pytest.mark.parametrize("path", sorted(set(PATHS) - {"include.[]"}))
+def test_every_key_of_the_table_is_one_of_compose_and_no_other_is(program: Path, path: str, tmp_path: Path) -> None:
     """A key is taken when Compose complains of its value, or of nothing, but not of the key itself."""
-    for key in sorted(SERVICE_KEYS):
-        (tmp_path / "compose.yml").write_text(f"services: {{a: {{image: x, {key}: null}}}}\n", encoding="utf-8")
+    file = tmp_path / "compose.yml"
+
+    def said(keys: dict[str, Any]) -> str:
+        file.write_text(json.dumps(written(path, keys)), encoding="utf-8")
         try:
-            config(program, [tmp_path / "compose.yml"], cwd=tmp_path)
+            config(program, [file], cwd=tmp_path)
         except Refused as refusal:
-            assert "additional properties" not in str(refusal), key  # noqa: PT017 - every key in turn
+            return str(refusal)
+        return ""
+
+    for key in PATHS[path]:
+        if key not in ("services", "include", "image", "extends"):
+            assert "additional properties" not in said({key: None}), key
+    assert ("additional properties 'zzz' not allowed" in said({"zzz": 1})) is (path != "services.*.gpus.[]")
+    assert [each.path.endswith("zzz") for each in read_project([str(file)]).unknown_keys] == [True]
+
+
+def test_what_begins_with_x_is_never_accused(tmp_path: Path) -> None:
+    for path in sorted(set(PATHS) - {"include.[]"}):
+        file = tmp_path / "compose.yml"
+        file.write_text(json.dumps(written(path, {"x-mine": {"any": 1}})), encoding="utf-8")
+        assert read_project([str(file)]).unknown_keys == (), path
+
