@@ -18,6 +18,8 @@ _DRIVER_FILE = re.compile(
     r"lib(?:cuda|cudadebugger|nvidia-[\w.-]+|nvcuvid|nvoptix|vdpau_nvidia|(?:GLX|EGL|GLESv\w+)_nvidia)\.so[\w.]*"
     r"|nvidia-(?:smi|debugdump|persistenced|cuda-mps-(?:control|server))|nvidia_drv\.so"
 )
+_LIKELY = re.compile("nvidia|libcuda|libnv")
+_RULE = re.compile(r"^([abc]) (\*|\d+):(\*|\d+) ([rwm]+)$", re.MULTILINE)
 _NOT_LIBRARIES = ("/dev/", "/proc/", "/sys/", "/run/")
 _ZONE_BYTES = 1 << 16
 
@@ -36,13 +38,26 @@ def look(root: Root, pid: int, variables: dict[str, str]) -> Seen:
     """Look at a container from outside. Each fact that cannot be read says why."""
     cgroups = _or_why(root, f"/proc/{pid}/cgroup")
     mounts = _or_why(root, f"/proc/{pid}/mountinfo")
+    inside = _inside(pid)
     return Seen(
         cgroup=cgroups if isinstance(cgroups, Unavailable) else cgroup_path(cgroups),
-        device_nodes=_device_nodes(pid),
+        device_nodes=inside if isinstance(inside, Unavailable) else _device_nodes(inside),
         nvidia_mounts=mounts if isinstance(mounts, Unavailable) else driver_mounts(mounts),
         device_rights=cgroups if isinstance(cgroups, Unavailable) else _device_rights(root, cgroups),
-        time_zone=_time_zone(pid, variables),
+        time_zone=_time_zone(inside, variables),
     )
+
+
+def _inside(pid: int) -> Root | Unavailable:
+    """Return the container's own file system: a link in it must not lead out of it."""
+    base = f"/proc/{pid}/root"
+    try:
+        os.stat(f"{base}/")
+    except PermissionError:
+        return Unavailable("only root sees the device nodes of a container", "no-permission")
+    except OSError as error:
+        return Unavailable(f"{base}: {error.strerror}")
+    return Root(base)
 
 
 def _or_why(root: Root, name: str) -> str | Unavailable:
@@ -64,16 +79,7 @@ def cgroup_path(text: str) -> str | Unavailable:
     return Unavailable("the kernel names no control group for it") if path is None else path[:1024]
 
 
-def _device_nodes(pid: int) -> tuple[str, ...] | Unavailable:
-    base = f"/proc/{pid}/root"
-    try:
-        os.stat(f"{base}/")
-    except PermissionError:
-        return Unavailable("only root sees the device nodes of a container", "no-permission")
-    except OSError as error:
-        return Unavailable(f"{base}: {error.strerror}")
-    # A link in the container must not lead out of it.
-    inside = Root(base)
+def _device_nodes(inside: Root) -> tuple[str, ...]:
     found = [name for name in names_in(inside, "/dev", 4096) if name.startswith("nvidia")]
     nodes = [name for name in found if _is_node(inside, f"/dev/{name}")]
     if "nvidia-caps" in found:
@@ -90,7 +96,7 @@ def _is_node(inside: Root, name: str) -> bool:
 def driver_mounts(text: str) -> tuple[str, ...]:
     """Return where the driver's files are mounted, from /proc/PID/mountinfo."""
     # A container has dozens of mounts, most of them none of the driver's.
-    likely = "\n".join(line for line in text.splitlines() if "nvidia" in line or "libcuda" in line or "libnv" in line)
+    likely = "\n".join(line for line in text.splitlines() if _LIKELY.search(line)) if _LIKELY.search(text) else ""
     points = [mount.mount_point for mount in parse_mountinfo(likely)]
     return tuple(
         point[:1024]
@@ -121,22 +127,16 @@ def _device_controller(root: Root) -> str | None:
 
 def device_rights(text: str) -> str:
     """Read ``devices.list``: may NVIDIA's nodes be opened? ``c *:* m`` lets them only be made."""
-    for line in text.splitlines():
-        match = re.fullmatch(r"([abc]) (\*|\d+):(\*|\d+) ([rwm]+)", line.strip())
-        if match and match[1] in "ac" and match[2] in ("*", str(_NVIDIA_MAJOR)) and {"r", "w"} <= set(match[4]):
-            return "allowed"
-    return "denied"
+    nvidia = ("*", str(_NVIDIA_MAJOR))
+    found = (rights for kind, major, _, rights in _RULE.findall(text) if kind in "ac" and major in nvidia)
+    return "allowed" if any("r" in rights and "w" in rights for rights in found) else "denied"
 
 
-def _time_zone(pid: int, variables: dict[str, str]) -> str | Unavailable:
+def _time_zone(inside: Root | Unavailable, variables: dict[str, str]) -> str | Unavailable:
     if named := variables.get("TZ", "").lstrip(":"):
         return named[:100]
-    base = f"/proc/{pid}/root"
-    try:
-        os.stat(f"{base}/")
-    except OSError:
+    if isinstance(inside, Unavailable):
         return Unavailable("only root sees the files of a container", "no-permission")
-    inside = Root(base)
     link = inside.readlink("/etc/localtime")
     if link is not None and "zoneinfo/" in link:
         return link.partition("zoneinfo/")[2][:100]

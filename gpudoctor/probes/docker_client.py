@@ -63,12 +63,17 @@ class EngineClient:
         """Return another connection to the same engine."""
         return EngineClient(self._address)
 
+    def ahead(self, path: str) -> None:
+        """Ask what will be asked next: the engine works on it meanwhile. Should it not take it, ``get`` will tell."""
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            self._ask(path)
+
     def get(self, path: str, *, then: str | None = None, **parameters: str) -> Any:
         """Return the decoded answer to ``GET path``.
 
         Args:
             path: The question.
-            then: The path that will be asked next: the engine works on it while this answer is understood.
+            then: The path that will be asked next, as by ``ahead``, while this answer is understood.
             parameters: Of the question.
 
         Raises:
@@ -133,8 +138,7 @@ class EngineClient:
             self._close()
             raise NoAnswer(f"the engine broke off: {type(error).__name__}: {error}"[:300]) from None
         if then is not None:
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                self._ask(then)
+            self.ahead(then)
         return response.status, response.headers.get("Content-Type", ""), bytes(data)
 
     def _ask(self, path: str) -> None:

@@ -17,6 +17,7 @@ from gpudoctor.probes.places import Places
 from gpudoctor.probes.reporter import Reporter
 from gpudoctor.probes.root import Root
 
+LIST, LIST_PATH = "the list of containers", "/containers/json?all=1"
 _MAX_CONTAINERS = 4000
 #: Of containers that ended, the newest are looked at.
 _MAX_ENDED = 100
@@ -35,9 +36,10 @@ class _Listed(NamedTuple):
 class ContainerReader:
     """Reads the containers one by one: each is an item, so that one that hangs costs itself alone."""
 
-    def __init__(self, out: Reporter, root: Root, client: EngineClient, info: Mapping[str, Any]) -> None:
-        self._out, self._root, self._client = out, root, client
-        self._second = client.another()
+    def __init__(
+        self, out: Reporter, root: Root, client: EngineClient, second: EngineClient, info: Mapping[str, Any]
+    ) -> None:
+        self._out, self._root, self._client, self._second = out, root, client, second
         self._here = info.get("kind") != "desktop"
         self._systemd = info.get("cgroup_driver") == "systemd" and container_scopes.manages(root)
         self._images: dict[str, ImageFacts | Unavailable] = {}
@@ -47,14 +49,12 @@ class ContainerReader:
 
     def send(self) -> None:
         """Fill ``containers``."""
-        item = "the list of containers"
-        if self._out.left_out(item):
+        if self._out.left_out(LIST):
             self._out.unavailable("containers", "the engine did not list its containers in time", "timeout")
             return
-        self._out.start(item, doing="GET /containers/json", section="containers")
+        self._out.start(LIST, doing="GET /containers/json", section="containers")
         try:
-            answer = self._client.get("/containers/json", all="1")
-            listed, more = _listed(answer)
+            listed, more = _listed(self._client.get(LIST_PATH))
         except (NoAnswer, Unexpected) as error:
             self._out.unavailable("containers", str(error))
             return
@@ -63,10 +63,12 @@ class ContainerReader:
         for each in wanted:
             if not self._out.left_out(_item(each)):
                 self._announce(each)
-        updated = self._updates(wanted)
-        allowed = self._device_allow(wanted)
         ended = [each for each in listed if not each.alive][:_MAX_ENDED]
         todo = [each for each in (*wanted, *ended) if not self._out.left_out(_item(each))]
+        if todo:
+            self._client.ahead(_path(todo[0]))
+        updated = self._updates(wanted)
+        allowed = self._device_allow(wanted)
         for each, following in itertools.zip_longest(todo, todo[1:]):
             self._one(each, following, allowed, updated)
         self._reloads(wanted)
@@ -116,7 +118,7 @@ class ContainerReader:
     def _image(self, name: str) -> ImageFacts | Unavailable:
         if name not in self._images:
             try:
-                # Another connection: on the first, the engine is at the next container.
+                # On the first connection, the engine is at the next container.
                 self._images[name] = image_facts(Answer(self._second.get(f"/images/{_quoted(name)}/json")))
             except (NoAnswer, Unexpected) as error:
                 self._images[name] = Unavailable(str(error))
@@ -168,7 +170,7 @@ class ContainerReader:
         if not alive or self._out.left_out(item):
             return {}
         self._out.start(item, doing="GET /events")
-        return last_updates(self._client, time.time())
+        return last_updates(self._second, time.time())
 
     def _reloads(self, alive: Iterable[_Listed]) -> None:
         found: Any = Unavailable("no container runs under systemd's control groups", "not-applicable")

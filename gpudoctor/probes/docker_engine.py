@@ -7,7 +7,7 @@ from gpudoctor.facts.base import Unavailable
 from gpudoctor.probes.compose_plugin import compose_facts
 from gpudoctor.probes.docker_answer import Answer, Unexpected
 from gpudoctor.probes.docker_client import EngineClient, NoAnswer
-from gpudoctor.probes.docker_containers import ContainerReader
+from gpudoctor.probes.docker_containers import LIST, LIST_PATH, ContainerReader
 from gpudoctor.probes.docker_facts import daemon_facts, info_facts, room, version_facts
 from gpudoctor.probes.engine_socket import EngineSocket, find_engine
 from gpudoctor.probes.reporter import Reporter
@@ -16,6 +16,7 @@ from gpudoctor.probes.root import Root
 SECTIONS = ("docker", "containers")
 OPTIONS: tuple[str, ...] = ()
 
+_INFO = "the engine's /info"
 _SOCKET = "the container engine's socket"
 
 
@@ -50,14 +51,19 @@ def _ask(out: Reporter, root: Root, engine: EngineSocket) -> None:
     out.start(item, doing="GET /version", section="docker")
     try:
         client = EngineClient(engine.address)
-        facts = version_facts(engine.address, Answer(client.get("/version")))
+        second = client.another()
+        # Most engines start programs for each of these two answers: they may do so at the same time.
+        if not out.left_out(_INFO):
+            second.ahead("/info")
+        told = client.get("/version", then=None if out.left_out(LIST) else LIST_PATH)
+        facts = version_facts(engine.address, Answer(told))
     except (NoAnswer, Unexpected) as error:
         _both(out, Unavailable(f"{item}: {error}"))
         return
     out.set("docker", **facts)
-    info = _info(out, client, str(facts["api_version"]))
+    info = _info(out, second, str(facts["api_version"]))
     out.set("docker", **info)
-    ContainerReader(out, root, client, info).send()
+    ContainerReader(out, root, client, second, info).send()
     late = Unavailable("it did not answer in time", "timeout")
     if out.left_out("the daemon's process"):
         out.set("docker", pid=engine.pid, started=late, daemon_path=late)
@@ -80,8 +86,8 @@ def _ask(out: Reporter, root: Root, engine: EngineSocket) -> None:
 
 def _info(out: Reporter, client: EngineClient, api: str) -> dict[str, Any]:
     why = Unavailable("the engine did not answer GET /info in time", "timeout")
-    if not out.left_out("the engine's /info"):
-        out.start("the engine's /info", doing="GET /info")
+    if not out.left_out(_INFO):
+        out.start(_INFO, doing="GET /info")
         try:
             return info_facts(Answer(client.get("/info")), api)
         except (NoAnswer, Unexpected) as error:

@@ -7,6 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _MAX_LINKS = 40
+_PIECE = 1 << 16
+
+
+def _read(descriptor: int, limit: int) -> bytes:
+    """Read to the end or the limit: the kernel's own files say no length, and come in pieces."""
+    found = os.read(descriptor, min(limit, _PIECE))
+    if not found or len(found) == limit:
+        return found
+    pieces, left = [found], limit - len(found)
+    while left and (piece := os.read(descriptor, min(left, _PIECE))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
 
 
 class Root:
@@ -58,13 +71,15 @@ class Root:
             PermissionError: The user may not read it.
         """
         try:
-            path = self.path(name)
+            path = name if self.live else self.path(name)
             if not stat.S_ISREG(os.stat(path).st_mode):
                 return None
             # Should it become a FIFO just now, O_NONBLOCK keeps the open from waiting.
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-            with os.fdopen(descriptor, "rb") as file:
-                return file.read(limit)
+            try:
+                return _read(descriptor, limit)
+            finally:
+                os.close(descriptor)
         except PermissionError:
             raise
         except (OSError, ValueError):
