@@ -7,7 +7,8 @@ declared inside `server` or `location` is the usual one: it may stand in `http` 
 
 What is judged: directives of nginx's own modules in blocks where they may not stand, numbers of arguments, missing
 semicolons and braces, locations and settings given twice, zones that nobody declares, files that are not there. Names,
-certificates and addresses are not tried: `nginx -t` has the last word.
+certificates and addresses are not tried: `nginx -t` has the last word. Of other proxies (Caddy, Traefik, HAProxy,
+Envoy) nothing is read: where one runs beside an engine, that is said.
 
 ## How to fix
 Change the line that is named, then `sudo nginx -t`.
@@ -16,6 +17,10 @@ Change the line that is named, then `sudo nginx -t`.
 - https://nginx.org/en/docs/http/ngx_http_limit_req_module.html
 - https://nginx.org/en/docs/dirindex.html
 - https://nginx.org/en/docs/switches.html
+- https://caddyserver.com/docs/caddyfile/directives/reverse_proxy
+- https://doc.traefik.io/traefik/routing/entrypoints/
+- https://docs.haproxy.org/3.0/configuration.html#4.2-timeout%20server
+- https://www.envoyproxy.io/docs/envoy/latest/faq/configuration/timeouts
 """
 
 from collections.abc import Iterator
@@ -25,20 +30,38 @@ import msgspec
 from gpudoctor.checking import Finding, check, failed, passed, saw, skipped, step, unknown
 from gpudoctor.checking.finding import Evidence, Location
 from gpudoctor.facts.base import Unavailable
-from gpudoctor.facts.proxy import ConfigProblem, Configuration, Proxy
+from gpudoctor.facts.docker import Containers
+from gpudoctor.facts.network import Processes
+from gpudoctor.facts.proxy import ConfigProblem, Configuration, OtherProxy, Proxy
+from gpudoctor.facts.serving import Serving
 from gpudoctor.judging.presence import closed_gate
+from gpudoctor.judging.proxied import engine_ports
 
 _MOST = 20
 _TEST = step("Then let nginx test it.", "sudo nginx -t")
 
 
+#: What cuts long answers in each of them, by its own name.
+_LIMITS = {
+    "caddy": "flush_interval, read_timeout", "traefik": "respondingTimeouts, forwardingTimeouts",
+    "haproxy": "timeout server, timeout tunnel", "envoy": "timeout (15 s for a route), stream_idle_timeout",
+}  # fmt: skip
+
+
 @check(gatekeeper_of="proxy")
-def config_invalid(proxy: Proxy | Unavailable) -> Iterator[Finding]:
+def config_invalid(
+    proxy: Proxy | Unavailable, processes: Processes | Unavailable, containers: Containers | Unavailable,
+    serving: Serving | Unavailable,
+) -> Iterator[Finding]:  # fmt: skip
     """Judge each configuration."""
     if isinstance(proxy, Unavailable):
         yield closed_gate("nginx configuration", proxy)
         return
-    if not proxy.configurations:
+    # Before a plain web page nobody waits for a minute.
+    others = proxy.others if engine_ports(processes, containers, serving) else ()
+    for other in others:
+        yield _unread(other, containers)
+    if not proxy.configurations and not others:
         yield skipped("host", "no nginx configuration is here")
     for each in proxy.configurations:
         subject = f"file:{each.path}"
@@ -55,6 +78,15 @@ def config_invalid(proxy: Proxy | Unavailable) -> Iterator[Finding]:
         elif not each.problems:
             yield passed(subject, "nothing was found in {path} that nginx would refuse", path=each.path,
                          evidence=_read(each))
+
+
+def _unread(other: OtherProxy, containers: Containers | Unavailable) -> Finding:
+    known = containers.named(other.container) if other.container and isinstance(containers, Containers) else None
+    seen = (saw("process", f"{other.name} ({other.pid})", "/proc"),
+            *([saw("container", known.name, "Docker")] if known is not None else []))
+    return unknown(f"proxy:{other.name}", "{name} runs here and may stand before an engine; its configuration was not "
+                   "read: whether it cuts long answers is not known", name=other.name, evidence=seen,
+                   fix=step("See what limits it sets: {limits}.", limits=_LIMITS.get(other.name, "")))  # fmt: skip
 
 
 def _located(finding: Finding, problem: ConfigProblem) -> Finding:

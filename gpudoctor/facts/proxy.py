@@ -86,7 +86,16 @@ class Configuration(Item, frozen=True, kw_only=True):
     failure: str | None = None
 
 
+class OtherProxy(Item, frozen=True, kw_only=True):
+    """A proxy that is no nginx (``caddy``, ``traefik``, ``haproxy``, ``envoy``); ``container`` is its whole id."""
+
+    name: str
+    pid: int
+    container: str | None = None
+
+
 class Proxy(Section, frozen=True, kw_only=True):
-    """Every nginx configuration that was found or named."""
+    """Every nginx configuration that was found or named; ``others``: proxies at work whose own is not read."""
 
     configurations: Annotated[tuple[Configuration, ...], Meta(max_length=64)] = ()
+    others: Annotated[tuple[OtherProxy, ...], Meta(max_length=64)] = ()

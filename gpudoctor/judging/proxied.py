@@ -64,7 +64,7 @@ def engine_routes(
     serving: Serving | Unavailable,
 ) -> tuple[EngineRoute, ...]:  # fmt: skip
     """Return the routes that lead to engines; without facts of a proxy, end this check."""
-    ports = dict(_ports(processes, containers, serving))
+    ports = engine_ports(processes, containers, serving)
     found = []
     for configuration in need(proxy).configurations:
         for route in configuration.routes:
@@ -72,6 +72,13 @@ def engine_routes(
             if engine is not None:
                 found.append(EngineRoute(configuration, route, engine))
     return tuple(found)
+
+
+def engine_ports(
+    processes: Processes | Unavailable, containers: Containers | Unavailable, serving: Serving | Unavailable
+) -> dict[int, str]:
+    """Return the ports of this machine behind which an engine is, with its name; 0 for one without a port."""
+    return dict(_ports(processes, containers, serving))
 
 
 def _ports(
@@ -85,7 +92,7 @@ def _ports(
     if isinstance(containers, Containers):
         for container in containers.containers:
             for each in of_container(container) if container.running else ():
-                if each.sure and each.port:
+                if each.sure:
                     yield each.port, container.name
     if isinstance(serving, Serving):
         for endpoint in serving.answering:
@@ -100,7 +107,7 @@ def _engine(route: Route, ports: dict[int, str]) -> str | None:
         port = int(number) if number.isascii() and number.isdigit() and len(number) < 6 else 0
         if port == _OLLAMA_PORT:
             return "ollama"
-        if port in ports and (name in _HERE or name.startswith("172.")):
+        if port and port in ports and (name in _HERE or name.startswith("172.")):
             return ports[port]
         if port in PORTS and _PATHS.match(route.location.split()[-1] if route.location else ""):
             return "an engine"

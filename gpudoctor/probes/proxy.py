@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 
-from gpudoctor.facts.proxy import Configuration, Proxy
+from gpudoctor.facts.proxy import Configuration, OtherProxy, Proxy
 from gpudoctor.nginx.configuration import read_configuration
 from gpudoctor.nginx.syntax import MAX_CHARS
 from gpudoctor.probes.reporter import Reporter
@@ -14,7 +14,10 @@ SECTIONS = ("proxy",)
 OPTIONS = ("nginx",)
 
 _PLACES = ("/etc/nginx/nginx.conf", "/usr/local/nginx/conf/nginx.conf", "/usr/local/openresty/nginx/conf/nginx.conf")
+#: Programs that stand before web services, and whose configuration nobody reads here.
+_OTHERS = ("caddy", "traefik", "haproxy", "envoy")
 _MOST_CONTAINERS = 16
+_MOST_OTHERS = 16
 _MOST_PROCESSES = 100_000
 
 
@@ -26,8 +29,9 @@ def probe(out: Reporter, root: Root, nginx: Sequence[str] = ()) -> None:
         root: Prefix of every file read.
         nginx: Read these instead of looking for any.
     """
-    out.section("proxy", Proxy())
-    looked = 0
+    others = () if nginx else _others(root)
+    out.section("proxy", Proxy(others=others))
+    looked = len(others)
     if nginx:
         for path in nginx:
             looked += _read(out, Root("/"), path, path)
@@ -84,3 +88,19 @@ def _inside_containers(root: Root) -> list[tuple[int, str]]:
         if match is not None:
             found[space] = (int(pid), match[0])
     return list(found.values())
+
+
+def _others(root: Root) -> tuple[OtherProxy, ...]:
+    """Return the other proxies at work, one for each container and one for this machine itself."""
+    found: dict[tuple[str, str | None], OtherProxy] = {}
+    for pid in sorted((name for name in root.list("/proc") if name.isdigit()), key=int)[:_MOST_PROCESSES]:
+        try:
+            name = (root.read(f"/proc/{pid}/comm", 64) or "").strip()
+            if name not in _OTHERS:
+                continue
+            match = re.search(r"[0-9a-f]{64}", root.read(f"/proc/{pid}/cgroup", 1 << 16) or "")
+        except PermissionError:
+            continue
+        container = match[0] if match is not None else None
+        found.setdefault((name, container), OtherProxy(name=name, pid=int(pid), container=container))
+    return tuple(found.values())[:_MOST_OTHERS]
