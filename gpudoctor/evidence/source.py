@@ -16,6 +16,8 @@ MAX_RATIO = 200
 _ESCAPE = re.compile(rb"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]|[\]PX^_][^\x07\x1b\n]{0,4096}(?:\x07|\x1b\\)?|[@-Z\\-_])")
 _CONTROL = bytes([*range(0, 9), 11, *range(14, 32), 127])
 _GZIP = b"\x1f\x8b"
+#: What else logs are packed with, and what unpacks it.
+_PACKED = ((b"\x28\xb5\x2f\xfd", "zstd -d"), (b"\xfd7zXZ\x00", "xz -d"), (b"BZh", "bzip2 -d"))
 
 
 class Chunk(NamedTuple):
@@ -36,6 +38,9 @@ def chunks(file: BinaryIO) -> Iterator[Chunk]:
         BadInput: It is no text, or breaks off. What came before has been yielded.
     """
     head = file.read(CHUNK_BYTES)
+    for magic, unpacker in _PACKED:
+        if head.startswith(magic):
+            raise BadInput(f"is packed in a way that is not read here: unpack it with {unpacker}")
     blocks = _unpack(head, file) if head.startswith(_GZIP) else _blocks(head, file)
     yield from _lines(_decode(blocks))
 

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 from gpudoctor.verify.digest import Tick, buffer
 from gpudoctor.verify.images import LARGEST_JSON, Content, judge_image
 from gpudoctor.verify.tar import Broken, Tar
+from gpudoctor.verify.zstd import frames
 
 #: Of all small members together; documents of an image have a few kB each.
 _MOST_KEPT = 64 << 20
@@ -75,11 +76,14 @@ def look_inside(handle: int, kind: str, tick: Tick) -> Inside:
         if kind == "gzip":
             with gzip.GzipFile(fileobj=file) as plain:
                 return _compressed(plain, "gzip", "its own CRC-32")
+        seen = frames(raw.fileno())
+        if seen.problem or seen.unreadable:
+            return Inside(problem=seen.problem, unreadable=seen.unreadable)
         opener = _zstd()
         if opener is None:
-            return Inside(unreadable="this Python reads no zstd archive: unpack it with zstd -d, or use Python 3.14")
+            return Inside(unreadable="no zstd library is here: pip install zstandard, or unpack it with zstd -d")
         with opener(file) as plain:
-            return _compressed(plain, "zstd", "its own checksum" if _has_checksum(raw) else "")
+            return _compressed(plain, "zstd", "its own checksum" if seen.checked else "")
 
 
 def _zstd() -> Any:
@@ -96,11 +100,6 @@ def _zstd() -> Any:
     return lambda file: zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
 
 
-def _has_checksum(raw: BinaryIO) -> bool:
-    """Read the flag of the first frame's header: zstd's own tool sets it, libraries often do not (RFC 8878)."""
-    return len(start := os.pread(raw.fileno(), 5, 0)) == 5 and bool(start[4] & 0x04)
-
-
 def _compressed(plain: Any, kind: str, by: str) -> Inside:
     view = buffer()
     try:
@@ -114,8 +113,8 @@ def _compressed(plain: Any, kind: str, by: str) -> Inside:
     except (EOFError, OSError, zlib.error, ValueError) as error:
         return _damaged(error)
     except Exception as error:
-        # Each zstd library has an exception of its own.
-        if "zstd" not in type(error).__module__.lower():
+        # Each zstd library has an exception of its own: of _zstd, backports.zstd or zstandard.backend_c.
+        if "zst" not in type(error).__module__:
             raise
         return Inside(problem="its contents cannot be unpacked: it is damaged or cut short")
     return Inside(by=by)

@@ -5,16 +5,19 @@ import io
 import json
 import subprocess
 import tracemalloc
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpudoctor.evidence import source
 from gpudoctor.evidence.paste import Paste
 from gpudoctor.facts.signatures import Signatures
+from gpudoctor.matrices.signatures import Signature
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 LINE = "Failed to initialize NVML: Unknown Error"
@@ -67,7 +70,8 @@ def test_what_cannot_be_read_is_named_and_the_rest_judged(gpudoctor: Command, tm
     (tmp_path / "cut.gz").write_bytes(gzip.compress(b"many words\n" * 100_000)[:-20])
     (tmp_path / "noise.bin").write_bytes(bytes(range(256)) * 50)
     (tmp_path / "empty").touch()
-    names = ["good.txt", "cut.gz", "noise.bin", "empty", "missing.txt", "."]
+    (tmp_path / "log.zst").write_bytes(zstandard.compress(LINE.encode()))
+    names = ["good.txt", "cut.gz", "noise.bin", "empty", "missing.txt", ".", "log.zst"]
     done = gpudoctor("diagnose", *names, "--json", cwd=tmp_path)
     results = json.loads(done.stdout)["results"]
     assert results[0]["id"] == "container.gpu-lost"
@@ -77,6 +81,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_judged(gpudoctor: Command, tm
     assert "breaks off" in problems["file:cut.gz"]
     assert "no text" in problems["file:noise.bin"]
     assert "empty" in problems["file:empty"]
+    assert "zstd -d" in problems["file:log.zst"]
 
 
 def test_nothing_readable_is_no_report(gpudoctor: Command, tmp_path: Path) -> None:
@@ -146,6 +151,19 @@ def test_a_figure_that_decides_is_seen_among_lines_that_differ_in_it_only() -> N
 def test_a_figure_that_decides_is_seen_in_a_later_chunk() -> None:
     lines = "CUDA error 700\n" + "other\n" * 200_000 + "CUDA error 802\n"
     assert "gpu.fabric-not-ready" in checks_of(lines.encode())
+
+
+def test_a_figure_that_decides_is_seen_after_very_many_other_lines_of_its_shape() -> None:
+    lines = "step 1 nccl fine, cuda error 700\n" * 30_000 + "step 2 nccl fine, cuda error 802\n"
+    assert "gpu.fabric-not-ready" in checks_of(lines.encode())
+
+
+def test_lines_are_judged_once_whatever_request_they_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[str] = []
+    monkeypatch.setattr(Signature, "values", lambda self, line: judged.append(line))
+    requests = (uuid.UUID(int=number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % (1 << 128)) for number in range(2000))
+    checks_of("".join(f"req={each} nouveau is no matter\n" for each in requests).encode())
+    assert len(judged) == 1
 
 
 def test_lone_surrogates_reach_no_report(gpudoctor: Command, tmp_path: Path) -> None:

@@ -62,20 +62,11 @@ def test_an_oci_folder_whose_layer_is_missing_or_changed(verify: Verify, tmp_pat
     assert verify(tmp_path).of("fail") == [("files.broken", "image/index.json")]
 
 
-@pytest.mark.parametrize("ending", ["gz", "zst"])
-def test_a_compressed_image(verify: Verify, tmp_path: Path, ending: str) -> None:
+def test_a_compressed_image(verify: Verify, tmp_path: Path) -> None:
     plain = oci_archive(tmp_path / "image.tar")
-    packer = {"gz": "gzip", "zst": "zstd"}[ending]
-    done = subprocess.run([packer, "-q", str(plain)], check=False, capture_output=True)
-    if done.returncode:
-        pytest.skip(f"no {packer} here")
-    plain.unlink(missing_ok=True)
-    packed = tmp_path / f"image.tar.{ending}"
-    verdict = verify(packed)
-    if ending == "zst" and verdict.code == 3:
-        assert "zstd -d" in verdict.message("unknown")
-        return
-    assert verdict.code == 0
+    subprocess.run(["gzip", "-q", str(plain)], check=True, capture_output=True)
+    packed = tmp_path / "image.tar.gz"
+    assert verify(packed).code == 0
     flip(packed, packed.stat().st_size // 2)
     assert verify(packed).code == 1
     cut(packed, 30)
