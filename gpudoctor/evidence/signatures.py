@@ -2,44 +2,32 @@
 
 Logs repeat themselves: lines of one shape, equal but for case and figures, are judged once. Of the shapes that are new
 in a chunk the coarse sieves go first: the set of all words, then the signatures' own words; only then is a pattern
-tried on a line. Where figures decide, every line of the shape is tried.
+tried on a line. Where figures decide, every line of the shape is tried that holds the signature's word.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from gpudoctor.evidence.shapes import Sieve, has_many_ids, is_dump, lines_with, shapes_of, shapes_without_ids, words_of
 from gpudoctor.evidence.source import Chunk
 from gpudoctor.matrices import signatures
 from gpudoctor.matrices.signatures import MAX_LINE_CHARS, Signature
 
-_LOWER = bytes(byte + 32 if 65 <= byte <= 90 else byte for byte in range(256))
-#: Letters, all else blank: words are runs of letters.
-_LETTERS = bytes(byte if 97 <= byte <= 122 else byte + 32 if 65 <= byte <= 90 else 32 for byte in range(256))
-_DIGITS = b"0123456789"
 _MAX_MATCHES = 512
 _MAX_SHAPES = 20_000
 _MAX_SHAPE_BYTES = 500
+#: Of so many lines one with a new shape is too many: are there identifiers in them?
+_LINES_PER_NEW_SHAPE = 8
 _TEXT_CHARS = 300
-#: Lines of one shape in which figures decide are tried so often before they are taken for harmless.
+#: A pattern in which figures decide is tried on so many lines of one shape.
 _MAX_TRIES = 5000
 #: What users send to an engine is no message of the engine.
 _QUOTED = (b"received request", b"prompt: '", b'prompt: "', b'"messages": [', b"'messages': [")
 
 
-#: A row of a hex dump and one of Base64, figures left out: `nvidia-bug-report.sh` writes megabytes of both.
-_DUMP = re.compile(rb"[a-f]{0,16}:((?:[ \t]{1,2}[a-f]{0,8}){8,})(?:[ \t|].{0,80})?")
-_BASE64 = re.compile(rb"[a-z+/=]{40,100}")
-_LEAST_HEX_LETTERS = 6
-
-
-def is_dump(shape: bytes) -> bool:
-    """Tell whether a line holds data and no message."""
-    if _BASE64.fullmatch(shape):
-        return True
-    found = _DUMP.fullmatch(shape)
-    return found is not None and len(found[1].translate(None, b" \t")) >= _LEAST_HEX_LETTERS
+#: Signatures by their numbers, each with those of its words that a shape holds.
+_Words = dict[int, list[bytes]]
 
 
 class Hit(NamedTuple):
@@ -61,41 +49,6 @@ class Fresh(NamedTuple):
     counts: "Counter[bytes]"
 
 
-def words_of(data: bytes) -> bytes:
-    """Return every word once, blank between them."""
-    return b" ".join(set(data.translate(_LETTERS).split()))
-
-
-class Sieve:
-    """Words to be found in shapes, each with whatever belongs to it. Figures in words are left out, as in shapes."""
-
-    def __init__(self, literals: Iterable[tuple[str, int]]) -> None:
-        owners: dict[bytes, list[int]] = {}
-        #: A word as it is in shapes -> the words as they are in lines.
-        self.written: dict[bytes, list[bytes]] = {}
-        for word, owner in literals:
-            literal = word.encode().translate(None, _DIGITS)
-            owners.setdefault(literal, []).append(owner)
-            self.written.setdefault(literal, []).append(word.encode())
-        self._literals = [(word, numbers, re.findall(rb"[a-z]{3,}", word)) for word, numbers in owners.items()]
-
-    def search(self, text: bytes, words: bytes) -> Iterator[tuple[bytes, list[int]]]:
-        """Yield the literals that are in a text, with their owners."""
-        for literal, owners, runs in self._literals:
-            if all(run in words for run in runs) and literal in text:
-                yield literal, owners
-
-
-def lines_with(text: bytes, literal: bytes) -> Iterator[bytes]:
-    """Yield the lines of a text that hold the literal."""
-    place = text.find(literal)
-    while place >= 0:
-        end = text.find(b"\n", place)
-        end = len(text) if end < 0 else end
-        yield text[text.rfind(b"\n", 0, place) + 1 : end]
-        place = text.find(literal, end)
-
-
 def _by_figures(signature: Signature) -> bool:
     """True when figures decide whether a line fits: which figure, not that there is one."""
     words = re.sub(r"\{\d*,?\d*\}", "", f"{signature.any}{signature.pattern}{signature.unless}")
@@ -105,14 +58,23 @@ def _by_figures(signature: Signature) -> bool:
 class _Known:
     """What is known of a shape: the signatures that fit all its lines, and those that each line must be tried with."""
 
-    __slots__ = ("fits", "left", "tried", "words")
+    __slots__ = ("fits", "left", "tried")
 
     def __init__(self) -> None:
         self.fits: list[int] = []
-        self.tried: list[int] = []
-        #: A line is tried where the chunk holds one of these, until so many were tried.
-        self.words: set[bytes] = set()
-        self.left = _MAX_TRIES
+        #: A signature by whose figures each line is judged -> its words, one of which the line holds.
+        self.tried: _Words = {}
+        self.left: dict[int, int] = {}
+
+    def try_with(self, number: int, words: list[bytes]) -> None:
+        """Note a signature that the lines must be tried with."""
+        self.tried[number], self.left[number] = words, _MAX_TRIES
+
+    def spend(self, number: int) -> None:
+        """Note that a signature was tried on a line."""
+        self.left[number] -= 1
+        if not self.left[number]:
+            del self.tried[number]
 
 
 class SignatureScanner:
@@ -120,28 +82,36 @@ class SignatureScanner:
 
     def __init__(self) -> None:
         self._table = signatures.table().signature
-        self._sieve = Sieve((word, number) for number, each in enumerate(self._table) for word in each.any)
-        self._any = [tuple(word.encode() for word in each.any) for each in self._table]
+        self._sieve = Sieve(
+            (word, (number, word.encode())) for number, each in enumerate(self._table) for word in each.any
+        )
         self._figures = [_by_figures(each) for each in self._table]
         self._hits: dict[tuple[int, str], Hit] = {}
         self._harmless: set[bytes] = set()
         self._telling: dict[bytes, _Known] = {}
+        self._many_ids = False
 
     def feed(self, chunk: Chunk, file: str) -> Fresh:
         """Take the next chunk of a file, in its order; return what it says that no chunk said before."""
         if len(self._harmless) + len(self._telling) > _MAX_SHAPES:
-            self.forget()
-        shapes = chunk.data.translate(_LOWER, _DIGITS).split(b"\n")
+            self._harmless.clear()
+            self._telling.clear()
+        shapes = shapes_without_ids(chunk.data) if self._many_ids else shapes_of(chunk.data)
         counts = Counter(shapes)
         new = [shape for shape in counts if shape not in self._harmless and shape not in self._telling]
+        if not self._many_ids and len(new) * _LINES_PER_NEW_SHAPE > len(shapes) and has_many_ids(chunk.data):
+            self._many_ids = True
+            return self.feed(chunk, file)
         text = b"\n".join(shape for shape in new if not is_dump(shape)) + b"\n"
         words = words_of(text)
-        candidates: dict[bytes, _Known] = {}
+        quoted = {shape for word in _QUOTED for shape in lines_with(text, word)}
+        candidates: dict[bytes, _Words] = {}
         for literal, owners in self._sieve.search(text, words):
             for shape in lines_with(text, literal):
-                known = candidates.setdefault(shape, _Known())
-                known.words.update(self._sieve.written[literal])
-                known.tried += owners
+                if shape not in quoted:
+                    held = candidates.setdefault(shape, {})
+                    for number, word in owners:
+                        held.setdefault(number, []).append(word)
         told = self._telling.keys() & counts.keys()
         if candidates or told:
             self._judge(chunk, file, shapes, counts, candidates, told)
@@ -149,62 +119,60 @@ class SignatureScanner:
         return Fresh(text, words, counts)
 
     def _judge(
-        self, chunk: Chunk, file: str, shapes: list[bytes], counts: "Counter[bytes]", new: dict[bytes, _Known],
+        self, chunk: Chunk, file: str, shapes: list[bytes], counts: "Counter[bytes]", new: dict[bytes, _Words],
         told: set[bytes],
     ) -> None:  # fmt: skip
-        lower = chunk.data.lower()
-        held: dict[bytes, bool] = {}
-
-        def holds(word: bytes) -> bool:
-            if word not in held:
-                held[word] = word in lower
-            return held[word]
-
-        open_shapes = dict(new)
         for shape in told:
-            known = self._telling[shape]
-            for number in known.fits:
+            for number in self._telling[shape].fits:
                 old = self._hits[number, file]
                 self._hits[number, file] = old._replace(lines=old.lines + counts[shape])
-            if known.tried and known.left and any(map(holds, known.words)):
-                open_shapes[shape] = known
-        if not open_shapes:
+        again = self._worth_trying(chunk.data, told)
+        if not new and not again:
             return
-        places: dict[bytes, list[int]] = {}
+        places: dict[bytes, list[int]] = {shape: [] for shape in (*new, *again)}
         for place, shape in enumerate(shapes):
-            if shape in open_shapes:
-                places.setdefault(shape, []).append(place)
+            if shape in places:
+                places[shape].append(place)
         lines = chunk.data.split(b"\n")
-        for shape, known in open_shapes.items():
-            if shape in new and not self._once(known, shape, chunk, lines, places[shape], file):
-                continue
-            for place in places[shape][: known.left]:
+        for shape, held in new.items():
+            known = self._once(shape, held, chunk, lines, places[shape], file)
+            if known.tried:
+                again[shape] = known
+        for shape, known in again.items():
+            for place in places[shape]:
                 self._try(known, chunk, lines, place, file)
-            known.left = max(0, known.left - len(places[shape]))
+
+    def _worth_trying(self, data: bytes, told: set[bytes]) -> dict[bytes, _Known]:
+        """Return the known shapes of which a line may hold the word of a signature in which figures decide."""
+        words = {shape: {word for words in self._telling[shape].tried.values() for word in words} for shape in told}
+        lower = data.lower()
+        held = {word for word in set().union(*words.values()) if word in lower}
+        return {shape: self._telling[shape] for shape in told if not held.isdisjoint(words[shape])}
 
     def _once(
-        self, known: _Known, shape: bytes, chunk: Chunk, lines: list[bytes], places: list[int], file: str
-    ) -> bool:
-        """Judge a new shape where figures do not matter; True when they do to some signature."""
-        numbers = sorted(set(known.tried))
-        known.tried = [number for number in numbers if self._figures[number]]
-        if any(word in shape for word in _QUOTED):
-            return False
-        for number in numbers:
-            values = None if self._figures[number] else self._values(number, lines[places[0]])
+        self, shape: bytes, held: _Words, chunk: Chunk, lines: list[bytes], places: list[int], file: str
+    ) -> _Known:
+        """Judge a new shape where figures do not matter; note the signatures to which they do."""
+        known = _Known()
+        for number in sorted(held):
+            if self._figures[number]:
+                known.try_with(number, held[number])
+                continue
+            values = self._values(number, lines[places[0]])
             if values is not None and self._found(number, chunk, lines, places[0], file, values, len(places)):
                 known.fits.append(number)
         if (known.fits or known.tried) and len(shape) <= _MAX_SHAPE_BYTES:
             self._telling[shape] = known
-        return bool(known.tried)
+        return known
 
     def _try(self, known: _Known, chunk: Chunk, lines: list[bytes], place: int, file: str) -> None:
+        """Judge a line by its figures."""
         lower = lines[place][:MAX_LINE_CHARS].lower()
-        for number in known.tried:
-            if any(word in lower for word in self._any[number]):
-                values = self._values(number, lines[place])
-                if values is not None:
-                    self._found(number, chunk, lines, place, file, values, 1)
+        for number in [number for number, words in known.tried.items() if any(word in lower for word in words)]:
+            known.spend(number)
+            values = self._values(number, lines[place])
+            if values is not None:
+                self._found(number, chunk, lines, place, file, values, 1)
 
     def _values(self, number: int, line: bytes) -> dict[str, str] | None:
         return self._table[number].values(line[:MAX_LINE_CHARS].decode("utf-8", "replace"))
@@ -228,6 +196,7 @@ class SignatureScanner:
         """Forget which lines were seen: another file begins."""
         self._harmless.clear()
         self._telling.clear()
+        self._many_ids = False
 
     def one_line(self, text: str, line: int, file: str) -> None:
         """Take one line that stood inside something else: a value of a note."""

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from gpudoctor.evidence.paste import Paste
-from gpudoctor.evidence.signatures import is_dump
+from gpudoctor.evidence.shapes import is_dump
 from gpudoctor.facts.signatures import Signatures
 
 

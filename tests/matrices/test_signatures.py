@@ -41,6 +41,12 @@ def test_a_signature_holds_together(each: Signature) -> None:
     assert placeholders(each.message or "") <= groups | {"found_cuda"}
 
 
+@pytest.mark.parametrize("each", TABLE.signature, ids=lambda each: each.key)
+def test_the_case_of_letters_matters_only_where_the_pattern_says_so(each: Signature) -> None:
+    """Lines are sieved in lower case, where "not, as written in capitals" would leave out too much."""
+    assert not re.search(r"\(\?<?!(?:[^()]|\([^()]*\))*\(\?-i:", each.pattern or "")
+
+
 @pytest.mark.parametrize("each", TABLE.verdict, ids=lambda each: each.check)
 def test_a_verdict_holds_together(each: Verdict) -> None:
     assert each.fix or each.remedy
