@@ -29,11 +29,15 @@ def hierarchies() -> list[Path]:
 def processes(name: str) -> set[int]:
     """Return every process in a cgroup of this name or below it, in any hierarchy."""
     found: set[int] = set()
-    for hierarchy in hierarchies():
-        for file in (hierarchy / name).rglob(PROCS):
-            with contextlib.suppress(OSError):
-                found |= {int(pid) for pid in file.read_text().split()}
+    for folder in groups(name):
+        with contextlib.suppress(OSError):
+            found |= {int(pid) for pid in (folder / PROCS).read_text().split()}
     return found - {os.getpid()}
+
+
+def groups(name: str) -> list[Path]:
+    """Return the groups of this name and below it, the deepest first; others may vanish meanwhile."""
+    return [Path(place) for each in hierarchies() for place, _, _ in os.walk(each / name, topdown=False)]
 
 
 def enter(name: str) -> None:
@@ -57,7 +61,7 @@ def leave(name: str) -> None:
         time.sleep(0.05)
     # A group stays busy for a moment after its last process.
     for _ in range(100):
-        left = [folder for each in hierarchies() for folder in sorted((each / name).glob("**/"), reverse=True)]
+        left = groups(name)
         for folder in left:
             with contextlib.suppress(OSError):
                 folder.rmdir()
