@@ -11,6 +11,7 @@ from gpudoctor.facts.host import Host
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.signatures import NOT_PASTED, PASTED_ENVIRONMENT, PASTED_OLLAMA, Signatures
 from gpudoctor.facts.snapshot import Snapshot
+from gpudoctor.judging.complaints import asked
 from gpudoctor.judging.log_findings import told, weight
 
 #: What the causes of ``check`` leave open because only logs show it. Read after them.
@@ -80,7 +81,23 @@ def with_log(results: Sequence[Result], checks: Iterable[Check], facts: Snapshot
     left = [result for number, result in enumerate(results) if number not in replaced]
     left = [_placed(_silent(result, variables), facts) for result in left]
     merged_results = [*found, *_reported(log, [*found, *left]), *left]
+    questions = asked(merged_results, facts, ids)
+    if questions:
+        merged_results = _with_questions(merged_results, questions)
     return sorted(_or_nothing(merged_results, log), key=lambda result: -weight(log, result.id))
+
+
+def _with_questions(results: list[Result], questions: list[Result]) -> list[Result]:
+    """Let a question stand in place of what its check had nothing to say to, and of the word that nothing is known."""
+    own = {each.id for each in questions}
+    nothing = skipped("host", "what to paste next is asked elsewhere")
+    kept = [*questions]
+    for each in results:
+        if each.id == "serving.load-failed" and each.status == "unknown" and not _by_piece(each):
+            kept.append(msgspec.structs.replace(each, finding=nothing))
+        elif each.id not in own or each.status in ("fail", "warn", "info"):
+            kept.append(each)
+    return kept
 
 
 def _or_nothing(results: list[Result], log: Signatures) -> list[Result]:

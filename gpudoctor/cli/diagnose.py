@@ -82,7 +82,9 @@ def diagnose(
     results = with_log(results, catalogue.checks, facts, {each.id for each in selection.chosen})
     results += [Result(id=c.id, finding=skipped("host", "left out with --skip")) for c in selection.left_out]
     results += catalogue.broken
-    required = [each.id for each in selection.chosen if each.gatekeeper_of == "signatures"]
+    # A question is no verdict either.
+    asked = {each.id for each in results if each.status == "unknown" and each.id.startswith("serving.")}
+    required = [c.id for c in selection.chosen if c.gatekeeper_of == "signatures" or c.id in asked]
     judgement = judge(results, policy=policy, gatekeepers={}, required=required, fail_on=fail_on)  # type: ignore[arg-type]
     judgement = msgspec.structs.replace(judgement, results=ranked(judgement.results))
     host = host_name(facts)

@@ -11,7 +11,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "container": ("docker", "container", "podman", "kubernetes", "apptainer", "nvidia/cuda:", "vllm-openai",
                   " pods", " pod ", "k8s", "kubectl"),
     "snap": ("/var/snap/docker", "/snap/docker", "snap docker", "docker snap", "snap list", "as a snap", "snap.docker"),
-    "engine:llama": ("ollama", "source=gpu.go", "source=runner.go",
+    "engine:llama": ("ollama", "올라마", "source=gpu.go", "source=runner.go",
                      "source=routes.go", "source=sched.go", "inference compute", "ggml",
                      "llama_model", "llama.cpp", "llama-server", "llama_context", "llama_kv"),
     "engine:vllm": ("vllm",),

@@ -14,12 +14,14 @@ from gpudoctor.evidence.assemble import sections
 from gpudoctor.evidence.blocks import Blocks
 from gpudoctor.evidence.bug_report import Section as Place
 from gpudoctor.evidence.bug_report import Sections
+from gpudoctor.evidence.complaints import Complaints
 from gpudoctor.evidence.kernel_logs import KernelLogs
 from gpudoctor.evidence.kinds import KINDS
 from gpudoctor.evidence.log_kinds import LOGS
 from gpudoctor.evidence.merge import joined, pasted
 from gpudoctor.evidence.ollama_lists import completed
-from gpudoctor.evidence.signatures import Fresh, Hit, Sieve, SignatureScanner, established, lines_with
+from gpudoctor.evidence.shapes import Sieve, lines_with
+from gpudoctor.evidence.signatures import Fresh, Hit, SignatureScanner, established
 from gpudoctor.evidence.source import BadInput, Chunk, chunks
 from gpudoctor.evidence.stated_conflicts import conflicts
 from gpudoctor.evidence.statements import Statements, version_in
@@ -62,6 +64,7 @@ class Paste:
         self._blocks = Blocks(KINDS)
         self._kernel = KernelLogs()
         self._sections = Sections()
+        self._complaints = Complaints()
         #: Files, with their sections, that tell of other times.
         self._past: dict[str, Place] = {}
         self._place = Place()
@@ -172,6 +175,7 @@ class Paste:
             if (place.name and not place.tells(line)) or self._blocks.feed(line, number, file):
                 continue
             self._stated.start(line)
+            self._complaints.feed(line)
             value = self._stated.feed(line[:_MAX_LINE], number)
             if kernel and value is not None and _NOTE_OF_KERNEL.search(value) and not _TIMED.match(line):
                 self._kernel.reader(place, file).feed(value)
@@ -240,7 +244,7 @@ class Paste:
         facts["signatures"] = Signatures(
             pieces=tuple(self._all_pieces()),
             matches=tuple(_match(hit) for hit in hits),
-            stated=dict(sorted(self._stated.told.items())),
+            stated=dict(sorted({**self._stated.told, **self._complaints.told()}.items())),
             context=tuple(sorted(context)),
             diagnostics=tuple(each for reading in self._blocks.readings for each in reading.diagnostics)[:4096],
             reported=tuple(each for reading in self._blocks.readings for each in reading.reported)[:4096],

@@ -56,6 +56,10 @@ _PACKAGE = re.compile(
 _CONDA_CUDA = re.compile(r"cuda_?(\d{2})\.?(\d)")
 _PIP_HEAD = re.compile(r"\s*(?:Package\s+Version|# Name\s+Version)")
 _OLLAMA = re.compile(r"Listening on \S{1,60} \(version (\d[\w.\-]{1,30})\)|ollama version is (\d[\w.\-]{1,30})")
+#: What Ollama's log says of its settings at the start; beside those of a unit or of a Compose file.
+_OLLAMA_NAMES = {"NUM_PARALLEL": "ollama parallel", "KEEP_ALIVE": "ollama keep alive"}
+_OLLAMA_SET = re.compile(r"\bOLLAMA_(NUM_PARALLEL|KEEP_ALIVE)[:=]\"?([\w.\-]{1,20})")
+_MAX_CONFIG = 8192
 _NUMBER = re.compile(r"v?\d")
 _NUMBER_OR_NONE = re.compile(r"v?\d|none|n/?a|could not|absent|not |no\b|-|null", re.IGNORECASE)
 #: What a value must look like to be taken for that fact: log lines have colons, too.
@@ -85,6 +89,9 @@ class Statements:
 
     def start(self, line: str) -> None:
         """Take a line that may tell what an engine was started with; the first start counts."""
+        if "OLLAMA_NUM_PARALLEL" in line:
+            for name, value in _OLLAMA_SET.findall(line[:_MAX_CONFIG]):
+                self.told.setdefault(_OLLAMA_NAMES[name], value)
         if "start model" not in self.told:
             for name, value in started(line).items():
                 self.told.setdefault(f"start {name}", value[:300])

@@ -10,6 +10,8 @@ from gpudoctor.facts.base import Item, Section, Unavailable
 NOT_PASTED = Unavailable("not in what you pasted", "not-asked")
 #: The subject of findings on the Python environment that a report describes.
 PASTED_ENVIRONMENT = "env:the paste"
+#: Before the kind of a complaint, among what a paste states; the value is the sentence.
+COMPLAINT = "complaint: "
 #: Stands for the address of an Ollama whose lists were pasted; they do not tell it.
 PASTED_OLLAMA = "ollama"
 
