@@ -284,6 +284,46 @@ def test_blocks_of_the_first_engine(name: str, gpu: str, version: str, context: 
     assert found.kv_tokens == pytest.approx(tokens, rel=0.05)
 
 
+# The same benchmark's peak for one token: AutoAWQ loads the output matrix of a tied model before it ties it.
+@pytest.mark.parametrize(
+    ("name", "printed_gib"),
+    [("Qwen/Qwen2.5-0.5B-Instruct", 0.68), ("Qwen/Qwen2.5-1.5B-Instruct", 1.51), ("Qwen/Qwen2.5-3B-Instruct", 2.50)],
+)
+def test_awq_of_a_tied_model_peaks_at_load(name: str, printed_gib: float) -> None:
+    found = asked(
+        name, "A100 80GB", quant="AWQ", engine="transformers", version="4.46.0", context=2049, prompt_tokens=1
+    )
+    used = found.gpus[0]
+    peak = (used.weights or 0) + (used.kv_cache or 0) + (used.compute or 0)
+    assert peak == pytest.approx(printed_gib * GIB, rel=0.02)
+
+
+# SGLang 0.5 on a B200 and a B300: the static share leaves the same 25 GiB on both.
+@pytest.mark.parametrize(("gpu", "tokens"), [("B200", 992_896), ("B300", 1_707_904)])
+def test_sglang_reserves_for_prefill_and_graphs(gpu: str, tokens: int) -> None:
+    found = asked("Qwen/Qwen3-8B", gpu, engine="sglang", version="0.5.10")
+    assert found.kv_tokens == pytest.approx(tokens, rel=0.04)
+
+
+def test_sglang_before_that_has_a_fixed_share() -> None:
+    assert asked("Qwen/Qwen3-8B", "B200", engine="sglang", version="0.4.5").settings.gpu_memory_utilization == 0.88
+
+
+# Qwen2.5-32B in 16 bit at 1.0 of one A100, 32,768 tokens (vLLM 0.6.3, Qwen's benchmark, its "setting 1").
+@pytest.mark.parametrize(("version", "verdict"), [("0.6.3", "fits"), ("0.12", "does-not-fit")])
+def test_the_check_at_start_came_with_the_second_engine(version: str, verdict: str) -> None:
+    found = asked(
+        "Qwen/Qwen2.5-32B-Instruct", "A100 80GB", engine="vllm", version=version, context=32768, dtype="bf16",
+        gpu_memory_utilization=1.0, enforce_eager=True,
+    )  # fmt: skip
+    assert found.verdict == verdict
+
+
+def test_memory_that_others_hold_counts_before_that_check_too() -> None:
+    found = asked("Qwen/Qwen2.5-7B-Instruct", "A100 80GB", free="40GiB", engine="vllm", version="0.6.3", context=8192)
+    assert found.verdict == "does-not-fit"
+
+
 # vLLM 0.30 on a DGX Spark: 29.1 GiB of weights at 0.55 of memory that is also the host's.
 def test_memory_shared_with_the_host_has_a_size() -> None:
     found = asked(

@@ -30,6 +30,7 @@ SAME = [
     ("mradermacher/Llama-3.1-8B-Instruct-i1-GGUF:IQ4_XS", "IQ4_XS"),
     ("bartowski/meta-llama_Llama-3.1-8B-Instruct-GGUF:Q4_K_M", "Q4_K_M"),
     ("cyankiwi/Llama-3.1-8B-Instruct-AWQ-8bit", "W8A8"),
+    ("kaitchup/Meta-Llama-3.1-8B-Instruct-autoround-gptq-4bit-asym", "GPTQ-Int4"),
     ("nvidia/Llama-3.1-8B-Instruct-NVFP4-v2", "NVFP4"),
     ("deepseek-r1:8b-llama-distill-q8_0", "Q8_0"),
 ]

@@ -12,31 +12,62 @@ from gpudoctor.fit.engines.common import CONTEXT_ERROR_BYTES, context_bytes, wei
 from gpudoctor.fit.hardware import Hardware
 from gpudoctor.fit.model import Model
 from gpudoctor.fit.prediction import Need, Prediction, Reason, Term, Verdict
-from gpudoctor.fit.settings import GIB, MIB, Settings
+from gpudoctor.fit.settings import GIB, MIB, Settings, version_tuple
 
 NAME = "sglang"
 FORM = "safetensors"
+#: The first version whose static share follows from the memory that prefill and CUDA graphs are thought to need
+#: (sgl-project/sglang#10975).
+RESERVING = (0, 5, 3)
+#: Below these GiB: tokens of a prefill, largest captured batch alone and from four ranks on.
+_TIERS = ((20, 2048, 8, 8), (35, 2048, 24, 80), (60, 4096, 32, 160), (160, 8192, 256, 512))
+_LARGEST = (16384, 512, 512)
 
 
 def prepare(model: Model, settings: Settings, hardware: Hardware) -> tuple[Settings, tuple[str, ...]]:
-    """Fill in the server's defaults. The static share is 0.9 alone and falls with the tensor-parallel size."""
+    """Fill in the server's defaults: the static share, the prefill's tokens, the largest batch of a CUDA graph."""
     filled, assumed = vllm.prepare(model, settings._replace(version=None), hardware)
+    ranks = filled.tensor_parallel or 1
+    memory = min((gpu.total_bytes for gpu in hardware.gpus), default=0)
+    reserving = _reserving(settings)
+    if reserving:
+        tier = next((tier[1:] for tier in _TIERS if memory < tier[0] * GIB), _LARGEST)
+        chunk, batch = tier[0], tier[2 if ranks >= 4 else 1]
+    else:
+        chunk, batch = (2048, 8) if memory < 25 * GIB else (8192, 160)
+    chunk, batch = settings.max_num_batched_tokens or chunk, settings.max_num_seqs or batch
     share = settings.gpu_memory_utilization
     if share is None:
-        ranks = filled.tensor_parallel or 1
         share = 0.79 if ranks >= 16 else 0.81 if ranks >= 8 else 0.85 if ranks >= 4 else 0.87 if ranks == 2 else 0.88
+        if reserving and memory:
+            reserved = 512 + max(chunk, 2048) * 1.5 + 2 * batch + 128 * ranks * (filled.pipeline_parallel or 1)
+            reserved = max(reserved, 10240) if memory > 60 * GIB else reserved
+            share = min(max(round(1 - reserved * MIB / memory, 3), 0.1), 0.99)
         assumed = (*(a for a in assumed if "utilization" not in a), f"static memory fraction {share}")
-    memory = hardware.gpus[0].usable_bytes if hardware.gpus else 0
-    chunk = settings.max_num_batched_tokens or (2048 if memory < 25 * GIB else 8192)
     return (
         filled._replace(
             version=settings.version,
             gpu_memory_utilization=share,
             max_num_batched_tokens=chunk,
-            max_num_seqs=settings.max_num_seqs or (8 if memory < 25 * GIB else 160),
+            max_num_seqs=batch,
         ),
         assumed,
     )
+
+
+def _reserving(settings: Settings) -> bool:
+    return (version_tuple(settings.version) or vllm.NEWEST) >= RESERVING
+
+
+def _graph_bytes(layers: int, settings: Settings) -> int:
+    """CUDA graphs: 0.60 GiB for 36 layers and 52 batch sizes up to 512 (Qwen3-8B, 0.5.10); more before 0.5.3."""
+    if settings.enforce_eager:
+        return 0
+    batch = settings.max_num_seqs or 160
+    if not _reserving(settings):
+        return round(layers * batch / 8 * 1e6)
+    sizes = 4 + min(batch, 256) // 8 + max(batch - 256, 0) // 16
+    return round(layers * sizes * 0.34e6)
 
 
 def predict(model: Model, settings: Settings, hardware: Hardware) -> Prediction:
@@ -50,7 +81,7 @@ def predict(model: Model, settings: Settings, hardware: Hardware) -> Prediction:
     activation = sharding.forward_bytes(model, settings.max_num_batched_tokens or 8192, ranks)
     kind = settings.kv_cache_type or "auto"
     element = 2.0 if kind == "auto" else element_bytes(kind)
-    graphs = 0 if settings.enforce_eager else round(len(model.layers) * (settings.max_num_seqs or 160) / 8 * 1e6)
+    graphs = _graph_bytes(len(model.layers), settings)
     share = settings.gpu_memory_utilization or 0.88
     needs: list[Need] = []
     rooms: list[int] = []

@@ -23,6 +23,9 @@ NEWEST: Version = (999,)
 V1 = (0, 8)
 LATENT = (0, 7, 1)
 GRAPHS_INSIDE = (0, 21)
+#: Since V1's memory snapshot the whole share must be free at the start; before, what stays allocated must find room
+#: (Qwen2.5-32B ran at 1.0 of an A100 with 0.6.3, QwenLM/Qwen3 docs/source/benchmark/speed_benchmark.rst).
+START_CHECKED = (0, 9)
 #: The sampler of the V2 model runner does not sort the whole vocabulary. It became the default for dense models
 #: (PR 44443, July 2026) before it did for mixtures.
 UNSORTED, UNSORTED_EXPERTS = (0, 25), (0, 28)
@@ -260,6 +263,11 @@ def starts(gpu: Gpu, share: float, live: bool) -> bool:
     return free >= math.ceil(gpu.usable_bytes * share)
 
 
+def holds(gpu: Gpu, need: Need) -> bool:
+    """What decides before the check at start: weights, cache and run-time memory against what is free."""
+    return (need.weights or 0) + (need.kv_cache or 0) + (need.overhead or 0) <= gpu.free_bytes
+
+
 def _judge(
     model: Model,
     settings: Settings,
@@ -274,7 +282,11 @@ def _judge(
     reasons: list[Reason] = []
     message = None
     verdict: Verdict = "fits"
-    short = [gpu for gpu in hardware.gpus[: len(groups)] if not starts(gpu, share, hardware.live)]
+    short = [
+        gpu
+        for gpu, need in zip(hardware.gpus[: len(groups)], needs[: len(groups)], strict=True)
+        if not (starts(gpu, share, hardware.live) if version_of(settings) >= START_CHECKED else holds(gpu, need))
+    ]
     rooms = [need.kv_cache or 0 for need in needs[: len(groups)]]
     pairs = list(zip(groups, rooms, strict=True))
     fit_tokens = min((tokens_that_fit(group, room, flight) for group, room in pairs), default=0)

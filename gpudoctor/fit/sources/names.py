@@ -14,7 +14,7 @@ _PACKED = (
     ("bnb nf4", r"[-_.]unsloth[-_]bnb[-_]4bit|[-_.]bnb[-_]4bit|[-_.]nf4", "NF4"),
     ("bnb", r"[-_.]bnb[-_]8bit", "INT8"),
     ("gptq", r"[-_.]gptq[-_.](?:int)?8(?:bit)?(?:[-_.]\w+)?", "GPTQ-Int8"),
-    ("gptq", r"[-_.]gptq(?:[-_.](?:int)?4(?:bit)?(?:[-_.]\w+)?|[-_.]marlin)?", "GPTQ-Int4"),
+    ("gptq", r"(?:[-_.]autoround)?[-_.]gptq(?:[-_.](?:int)?4(?:bit)?(?:[-_.]\w+)?|[-_.]marlin)?", "GPTQ-Int4"),
     ("gptqmodel autoround", r"[-_.](?:gptqmodel|autoround)[-_.](?:int)?4(?:bit)?", "W4A16"),
     ("awq", r"[-_.]awq[-_.](?:int)?8(?:bit)?", "W8A8"),
     ("awq", r"[-_.]awq(?:[-_.](?:int)?4(?:bit)?)?(?:[-_.]gemm)?|[-_.]int4[-_.]awq", "AWQ"),
