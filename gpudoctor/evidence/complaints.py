@@ -70,7 +70,9 @@ class Complaints:
 
     def feed(self, line: str) -> None:
         """Take a line that is part of no document."""
-        if not self._left or not line.strip() or len(line) > _MAX_LINE or _MACHINE.match(line):
+        if not self._left or not line.strip():
+            return
+        if len(line) > _MAX_LINE or _MACHINE.match(line):
             self._before = ""
             return
         text = f"{self._before} {line.strip()}" if self._before else line.strip()
