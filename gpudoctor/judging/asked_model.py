@@ -3,6 +3,7 @@
 Only the catalogue is asked: a check touches neither files nor network.
 """
 
+import functools
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -92,6 +93,7 @@ def known_since(build: Build, model: "Model") -> Since:
     return Since(None, None, "matrices")
 
 
+@functools.lru_cache(maxsize=4096)
 def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", _SUFFIX.sub("", name).lower())
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.compose import Compose, GpuRequest, Place, Service, Variable, Volume
@@ -60,11 +60,19 @@ class Workload(NamedTuple):
         return composed.value(self.service, name)
 
 
+#: The sections last asked about, and what was found in them.
+_last: list[Any] = []
+
+
 def workloads(
     compose: Compose | Unavailable, containers: Containers | Unavailable, gpus: Gpus | Unavailable
 ) -> tuple[Workload, ...]:
     """Return the engines of all services, then of all running containers that were given GPUs."""
-    return (*_composed(compose, gpus), *_running(containers, gpus))
+    # Ten checks ask for the same ones in a row.
+    if not (_last and all(old is new for old, new in zip(_last[0], (compose, containers, gpus), strict=True))):
+        _last[:] = (compose, containers, gpus), (*_composed(compose, gpus), *_running(containers, gpus))
+    found: tuple[Workload, ...] = _last[1]
+    return found
 
 
 def _composed(compose: Compose | Unavailable, gpus: Gpus | Unavailable) -> Iterator[Workload]:

@@ -1,6 +1,6 @@
 """GPUs: what a card is, by PCI id or by the name people write. Source: `gpus.toml`."""
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal
 
 import msgspec
@@ -107,6 +107,7 @@ def by_pci_id(vendor: str, device: str) -> tuple[NvidiaGpu, ...]:
     return tuple(gpu for gpu in nvidia() if wanted in gpu.pci_ids)
 
 
+@lru_cache(maxsize=1024)
 def by_name(text: str) -> tuple[NvidiaGpu, ...]:
     """Return the NVIDIA GPUs that a written name can mean: `h100 80gb`, `RTX8000`, `NVIDIA A100-SXM4-80GB`.
 

@@ -1,6 +1,6 @@
 """vLLM releases: CUDA, PyTorch, GPUs, quantization methods, attention and model classes. Source: `vllm.toml`."""
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal
 
 import msgspec
@@ -108,6 +108,7 @@ def releases() -> tuple[VllmRelease, ...]:
     return table().releases
 
 
+@lru_cache(maxsize=1024)
 def release(version: str) -> VllmRelease | None:
     """Return a release (`0.33.0`, `v0.33.0`; a local part like `+cu129` is left aside), None if unknown."""
     return next((row for row in releases() if same_release(version, row.version)), None)

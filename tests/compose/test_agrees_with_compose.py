@@ -226,8 +226,8 @@ def test_what_compose_refuses_is_refused_with_its_place(program: Path, name: str
 
 #: What an entry of these lists may not be without.
 NEEDED: dict[str, dict[str, Any]] = {
-    "ports": {"target": 1}, "volumes": {"type": "volume", "target": "/x"}, "env_file": {"path": "none", "required": False},
-    "devices": {"source": "/dev/x", "target": "/dev/x"},
+    "ports": {"target": 1}, "volumes": {"type": "volume", "target": "/x"},
+    "env_file": {"path": "none", "required": False}, "devices": {"source": "/dev/x", "target": "/dev/x"},
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ Hugging Face cache; else the catalogue answers; else, with ``--online``, the hea
 Hub. Nothing is fetched otherwise.
 """
 
+import functools
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -178,6 +179,7 @@ def _looks_local(name: str, path: Path) -> bool:
         return False
 
 
+@functools.lru_cache(maxsize=64)
 def from_catalogue(parsed: Name, quant: str | None, dtype: str | None, form: Form | None) -> Model | None:
     """The model from the catalogue, None when no row has the name."""
     from gpudoctor.fit.sources import catalogue
