@@ -12,6 +12,8 @@ Write it anew, or let nvidia-cdi-refresh do so.
 - https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/cdi-support.html
 """
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 
 from gpudoctor.checking import Evidence, Finding, Step, check, failed, known, passed, saw, skipped, warned
@@ -25,6 +27,10 @@ from gpudoctor.judging.docker_remedies import write_cdi
 from gpudoctor.judging.gpu_containers import asked_ids, is_gpu_request
 from gpudoctor.judging.gpu_paths import KIND, gpu_specs
 from gpudoctor.judging.presence import need_nvidia
+
+#: The toolkit's names by number: a GPU, and a MIG device of one.
+_NUMBERED = re.compile(r"(?:gpu)?\d{1,4}")
+_MIG_DEVICE = re.compile(r"(?:mig)?(\d{1,4}):\d{1,4}")
 
 
 @check()
@@ -94,6 +100,10 @@ def _judge(spec: CdiSpec, loaded: str | None, gpus: Gpus | Unavailable, used: bo
     if absent:
         return warned(subject, "{path} does not list GPU {absent}", path=spec.path, absent=absent, evidence=seen,
                       fix=fix)
+    if (mig := _other_layout(spec, gpus)) is not None:
+        return warned(subject, "{path} is of another MIG layout: it lists {listed} MIG devices of GPU {index}, which "
+                      "has {instances} GPU instances", path=spec.path, index=mig[0], listed=mig[1], instances=mig[2],
+                      evidence=seen, fix=fix)
     return passed(subject, "{path} fits the loaded driver and the GPUs", path=spec.path, evidence=seen)
 
 
@@ -104,3 +114,21 @@ def _unlisted(spec: CdiSpec, gpus: Gpus | Unavailable) -> tuple[int, ...]:
         return ()
     mig = any(not isinstance(gpu.mig, Unavailable) and gpu.mig.enabled for gpu in gpus.gpus)
     return () if mig else tuple(gpu.index for gpu in gpus.gpus if str(gpu.index) not in numbers)
+
+
+def _other_layout(spec: CdiSpec, gpus: Gpus | Unavailable) -> tuple[int, int, int] | None:
+    """Return the first GPU whose MIG devices in the specification cannot be those it has, and both counts.
+
+    A GPU instance has at least one MIG device, and several where it is divided among compute instances. Names by
+    number alone are compared (``0:1``, ``mig0:1``): of a UUID, nothing here says which GPU it is of.
+    """
+    if isinstance(gpus, Unavailable) or not any(_NUMBERED.fullmatch(name) for name in spec.devices):
+        return None
+    listed = Counter(int(found[1]) for name in spec.devices if (found := _MIG_DEVICE.fullmatch(name)))
+    for gpu in gpus.gpus:
+        if isinstance(gpu.mig, Unavailable):
+            continue
+        instances = known(gpu.mig.instances) if gpu.mig.enabled else 0
+        if instances is not None and (listed[gpu.index] < instances or (listed[gpu.index] and not instances)):
+            return gpu.index, listed[gpu.index], instances
+    return None

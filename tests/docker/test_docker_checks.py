@@ -9,10 +9,10 @@ from gpudoctor.checking.finding import Result
 from gpudoctor.checking.target import EngineWish, Target
 from gpudoctor.facts.base import Reason, Unavailable
 from gpudoctor.facts.compose import Compose
-from gpudoctor.facts.container_toolkit import ContainerToolkit
+from gpudoctor.facts.container_toolkit import CdiSpec, ContainerToolkit
 from gpudoctor.facts.docker import Container, ContainerMount, Containers, DeviceRequest, Docker, ImageFacts, Runtime
 from gpudoctor.facts.driver import Driver
-from gpudoctor.facts.gpus import Gpu, Gpus
+from gpudoctor.facts.gpus import Gpu, Gpus, Mig
 from gpudoctor.facts.host import Clock, Services, Unit
 from gpudoctor.facts.pci import Pci, PciDevice
 from gpudoctor.judging.device_loss import prediction
@@ -319,6 +319,41 @@ def test_a_toolkits_release(version: Any, bugs: str, cves: str) -> None:
     kit = ContainerToolkit(version=version, libnvidia_container_version=version)
     assert [r.status for r in judge_check("docker.toolkit-known-bug", container_toolkit=kit)] == [bugs]
     assert [r.status for r in judge_check("docker.toolkit-vulnerable", container_toolkit=kit)] == [cves]
+
+
+# ---- docker.cdi-stale and MIG
+
+
+NAMES = ("0", "1", "all")
+
+
+@pytest.mark.parametrize(
+    ("names", "mig", "counts"),
+    [
+        (("0:0", "0:1", *NAMES), Mig(enabled=True, pending=True, instances=2), None),
+        # A GPU instance that is divided into two compute instances.
+        (("0:0", "0:1", "0:2", *NAMES), Mig(enabled=True, pending=True, instances=2), None),
+        (("mig0:0", "gpu0", "gpu1", "all"), Mig(enabled=True, pending=True, instances=2), (1, 2)),
+        (NAMES, Mig(enabled=True, pending=True, instances=2), (0, 2)),
+        (("0:0", *NAMES), Mig(enabled=False, pending=False), (1, 0)),
+        (("0:0", *NAMES), Mig(enabled=True, pending=True, instances=0), (1, 0)),
+        (NAMES, Mig(enabled=False, pending=False), None),
+        # Not known, or not by number: nothing is claimed.
+        (NAMES, Mig(enabled=True, pending=True), None),
+        (("GPU-0", "MIG-7", "all"), Mig(enabled=True, pending=True, instances=2), None),
+        (("0:0", *NAMES), Unavailable("not said"), None),
+    ],
+)
+def test_a_specification_of_another_mig_layout(
+    names: tuple[str, ...], mig: Any, counts: tuple[int, int] | None
+) -> None:
+    spec = CdiSpec(path="/etc/cdi/nvidia.yaml", kind="nvidia.com/gpu", devices=names)
+    off = Mig(enabled=False, pending=False)
+    [found] = judge_check("docker.cdi-stale", container_toolkit=replace(KIT, cdi_specs=(spec,)), docker=ENGINE, pci=PCI,
+                          driver=DRIVER, gpus=Gpus(gpus=(Gpu(index=0, mig=mig), Gpu(index=1, mig=off))))
+    told = found.finding.params
+    assert (found.status, (told.get("listed"), told.get("instances"))) == (
+        ("pass", (None, None)) if counts is None else ("warn", counts))
 
 
 # ---- what runs in containers is what the stack is judged for
