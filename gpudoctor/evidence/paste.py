@@ -46,6 +46,8 @@ _KERNEL = (
 )  # fmt: skip
 _KERNEL_WORD = re.compile(b"|".join(re.escape(word.encode()) for word in _KERNEL), re.IGNORECASE)
 _MAX_LINE = 1000
+#: No more lines of one shape and one chunk are read for facts: 32 GPUs in nvidia-smi -q have not so many.
+_MAX_ALIKE = 500
 #: A message of the driver goes on over so many lines.
 _JOINED_LINES = 4
 _NOTE_OF_KERNEL = re.compile(r"NVRM|Xid|RmInitAdapter|Killed process|amdgpu")
@@ -170,7 +172,12 @@ class Paste:
             self._kernel_lines(chunk.data, place, file)
         if not place.facts or not (taken < _HEAD_BYTES or self._blocks.open or told_more or place.name):
             return
-        for number, raw in enumerate(chunk.data.split(b"\n"), chunk.line):
+        many = {shape: 0 for shape, count in fresh.counts.items() if count > _MAX_ALIKE}
+        for number, (raw, shape) in enumerate(zip(chunk.data.split(b"\n"), fresh.shapes, strict=True), chunk.line):
+            if shape in many and not self._blocks.open:
+                many[shape] += 1
+                if many[shape] > _MAX_ALIKE:
+                    continue
             line = raw.decode("utf-8", "replace")
             if (place.name and not place.tells(line)) or self._blocks.feed(line, number, file):
                 continue

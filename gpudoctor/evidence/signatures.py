@@ -42,10 +42,14 @@ class Hit(NamedTuple):
 
 
 class Fresh(NamedTuple):
-    """What a chunk says that was not said before: the shapes of its new lines, and every word in them once."""
+    """What a chunk says that was not said before: the shapes of its new lines, and every word in them once.
+
+    ``shapes`` are those of all lines, ``counts`` how often each is there.
+    """
 
     text: bytes
     words: bytes
+    shapes: list[bytes]
     counts: "Counter[bytes]"
 
 
@@ -116,7 +120,7 @@ class SignatureScanner:
         if candidates or told:
             self._judge(chunk, file, shapes, counts, candidates, told)
         self._harmless.update(shape for shape in new if len(shape) <= _MAX_SHAPE_BYTES and shape not in self._telling)
-        return Fresh(text, words, counts)
+        return Fresh(text, words, shapes, counts)
 
     def _judge(
         self, chunk: Chunk, file: str, shapes: list[bytes], counts: "Counter[bytes]", new: dict[bytes, _Words],
