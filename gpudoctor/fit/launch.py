@@ -1,6 +1,7 @@
 """The exact lines that start what was judged: a command and a Compose service."""
 
 import shlex
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from gpudoctor.fit.prediction import Prediction
@@ -14,8 +15,8 @@ class Launch(NamedTuple):
     compose: str
 
 
-def launch(question: Question, prediction: Prediction) -> Launch:
-    """Return the lines for the engine asked, with every setting that the answer depends on."""
+def launch(question: Question, prediction: Prediction, extra: Sequence[str] = ()) -> Launch:
+    """Return the lines for the engine asked, with every setting that the answer depends on; ``extra`` for SGLang."""
     engine = question.settings.engine or "vllm"
     gpus = [gpu.number for gpu, need in zip(question.hardware.gpus, prediction.gpus, strict=True) if need.total]
     if engine == "ollama":
@@ -35,7 +36,7 @@ def launch(question: Question, prediction: Prediction) -> Launch:
         image = f"vllm/vllm-openai:v{version}" if version else "vllm/vllm-openai"
         return Launch(_visible(gpus) + f"vllm serve {_joined(arguments)}", _service("vllm", image, arguments, gpus))
     if engine == "sglang":
-        line = ["--model-path", *arguments]
+        line = ["--model-path", *arguments, *extra]
         image = f"lmsysorg/sglang:v{version}" if version else "lmsysorg/sglang"
         command = _visible(gpus) + f"python -m sglang.launch_server {_joined(line)}"
         return Launch(command, _service("sglang", image, ["python", "-m", "sglang.launch_server", *line], gpus))

@@ -15,7 +15,7 @@ from gpudoctor.plan.needs import Needs
 from gpudoctor.plan.order import checked
 from gpudoctor.plan.search import Choice, Placement, place
 from gpudoctor.plan.service import Flavour, Service
-from gpudoctor.plan.shares import settled
+from gpudoctor.plan.shares import settled, share_beside
 
 
 class Placed(NamedTuple):
@@ -29,6 +29,8 @@ class Placed(NamedTuple):
     prediction: Prediction | None = None
     question: Question | None = None
     most_context: int | None = None
+    max_tokens: int | None = None
+    """What bounds SGLang's cache, so that its share serves whatever starts first."""
     unfit: Answer | None = None
 
     @property
@@ -157,6 +159,14 @@ def _verified(draft: Placed, drafts: Sequence[Placed], needs: Needs) -> Placed:
         gpus.append(gpu._replace(free_bytes=max(gpu.free_bytes - others, 0)))
     beside = question._replace(hardware=question.hardware._replace(gpus=tuple(gpus)))
     prediction = predict(beside)
+    shared = any(gpu.free_bytes < needs.gpus[gpu.number].free_bytes for gpu in gpus)
+    if service.engine == "sglang" and choice.flavour.free_share and shared:
+        tokens = choice.load.predictions[0].kv_tokens
+        share = share_beside(beside, tokens)
+        if share is not None:
+            beside = beside._replace(settings=beside.settings._replace(gpu_memory_utilization=share))
+            return draft._replace(prediction=predict(beside), question=beside, max_tokens=tokens,
+                                  most_context=largest_context(beside))
     return draft._replace(prediction=prediction, question=beside, most_context=largest_context(beside))
 
 

@@ -6,14 +6,15 @@ from gpudoctor.checking.finding import STATUSES, Result, noted, passed, saw, ste
 from gpudoctor.plan.answer import Placed, Plan
 from gpudoctor.plan.faults import faults
 from gpudoctor.plan.saying import SOURCE, claims_of, left, result_of
-from gpudoctor.plan.service import PARALLEL
+from gpudoctor.plan.service import PARALLEL, RUNNING
 
 
 def results(plan: Plan) -> tuple[Result, ...]:
     """Return every finding, the worst first."""
     found = [
         *faults(plan), *_shares(plan),
-        *_shorter(plan), *_in_turn(plan), *_links(plan), *_held(plan), *_host(plan), *_order(plan), *_search(plan),
+        *_shorter(plan), *_in_turn(plan), *_last(plan), *_links(plan), *_held(plan), *_host(plan), *_order(plan),
+        *_search(plan),
     ]  # fmt: skip
     if not any(result.status in ("fail", "unknown") for result in found):
         count = len(plan.services)
@@ -33,7 +34,14 @@ def _shares(plan: Plan) -> Iterator[Result]:
         others = tuple(each.service.name for each in here)
         figures = tuple(f"{each.service.name}: {each.prediction.settings.gpu_memory_utilization:g}" for each in sharers
                         if each.prediction is not None)
-        if any(each.service.engine == "sglang" for each in sharers):
+        capped = [each for each in sharers if each.service.engine == "sglang"]
+        if capped and all(each.max_tokens for each in capped):
+            yield result_of("compose.overcommit", noted(
+                f"gpu:{gpu.number}", "{names} share it; with {figures} and --max-total-tokens for SGLang they start in "
+                "any order: its share is of what is free when it starts, the tokens bound its cache", names=others,
+                figures=figures))
+            continue
+        if capped:
             yield result_of("compose.overcommit", warned(
                 f"gpu:{gpu.number}", "{names} share it, and SGLang takes its share of what is free when it starts: the "
                 "figures {figures} hold only if it starts first", names=others, figures=figures,
@@ -116,13 +124,48 @@ def _held(plan: Plan) -> Iterator[Result]:
                 held=gpu.usable_bytes - gpu.free_bytes, names=names))
 
 
+def _last(plan: Plan) -> Iterator[Result]:
+    """Say who has to start after the others, because it divides itself by what they leave."""
+    for placed in plan.services:
+        if placed.choice is None or not placed.choice.flavour.beside:
+            continue
+        gpus = {*claims_of(placed)}
+        others = tuple(each.service.name for each in plan.services if each is not placed and gpus & {*claims_of(each)})
+        yield result_of("compose.overcommit", warned(
+            placed.service.subject, "fits on GPU {gpus} only after {others}: loaded first it spreads evenly and leaves "
+            "them too little", gpus=tuple(sorted(gpus)), others=others,
+            fix=step("Start {others} first (depends_on), and load its model when they are there.", others=others)),
+            placed.service)
+
+
 def _host(plan: Plan) -> Iterator[Result]:
-    have = plan.hardware.host_free_bytes
-    need = max((each.prediction.host_bytes or 0 for each in plan.services if each.prediction is not None), default=0)
-    if have is not None and need > have:
-        yield result_of("host.ram-short", warned(
-            "host", "loading the largest service takes {need:bytes} of host memory, {have:bytes} are free", need=need,
-            have=have, fix=step("Start the services one after another, or free host memory.")))
+    """Compare what all services hold of the host's memory; those that run now hold theirs already."""
+    running = all(each.service.origin.file == RUNNING for each in plan.services)
+    have = plan.hardware.host_total_bytes if running else plan.hardware.host_free_bytes
+    parts = {each.service.name: size for each in plan.services if (size := _host_bytes(each))}
+    need = sum(parts.values())
+    if have is None or need <= have or not parts:
+        return
+    listed = tuple(f"{name}: {size / 2**30:.1f} GiB" for name, size in parts.items())
+    steps = [step("Give the machine more memory, or leave out layers that lie on the CPU.")]
+    if max(parts.values()) <= have:
+        steps = [step("Start the services one after another, or free host memory: what loading alone takes is given "
+                      "back afterwards.")]
+    message = "the services take {need:bytes} of host memory together, {have:bytes} are free"
+    if running:
+        message = "the services take {need:bytes} of host memory together, the machine has {have:bytes}"
+    yield result_of("host.ram-short", warned("host", message, need=need, have=have, fix=tuple(steps),
+                                           evidence=saw("host memory", listed, SOURCE)))
+
+
+def _host_bytes(placed: Placed) -> int:
+    """Return what a service takes of the host's memory, 0 where that is not known."""
+    if placed.choice is None:
+        return 0
+    if placed.prediction is not None:
+        return placed.prediction.host_bytes or 0
+    sizes = [each.host_bytes or 0 for each in placed.choice.load.predictions]
+    return max(sizes, default=0) if placed.choice.flavour.in_turn else sum(sizes)
 
 
 def _order(plan: Plan) -> Iterator[Result]:

@@ -43,6 +43,8 @@ def to_write(placed: Placed) -> str:
         if placed.service.takes_share and settings.gpu_memory_utilization:
             flag = "--mem-fraction-static" if placed.service.engine == "sglang" else "--gpu-memory-utilization"
             words.append(f"{flag} {settings.gpu_memory_utilization:g}")
+            if placed.max_tokens:
+                words.append(f"--max-total-tokens {placed.max_tokens}")
         words.append(f"context {settings.context}")
     elif choice.flavour.context is not None:
         words.append(f"context {choice.flavour.context}")

@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 from gpudoctor.plan.needs import LADDER, RESERVE_BYTES, Needs
-from gpudoctor.plan.service import PARALLEL, Flavour, Load, Service
+from gpudoctor.plan.service import LAYERED, PARALLEL, Flavour, Load, Service
 
 # What a placement costs, the dearer before any number of the cheaper: a service left out, a shorter context than the
 # engine's default, a change of what is written, tensor parallel without its links, over sockets or unequal cards,
@@ -192,11 +192,42 @@ def place(services: Sequence[Service], needs: Needs, busy: Mapping[int, int] | N
         needs: The GPUs and what fits on them.
         busy: Processes of unknown size by GPU: others avoid those GPUs where they can.
     """
-    best = _placed(services, needs, busy or {}, lessened=False)
+    best = _spread(services, _placed(services, needs, busy or {}, lessened=False), needs)
     if any(choice is None for choice in best.choices):
         # A service left out costs more than every shorter context.
-        best = _placed(services, needs, busy or {}, lessened=True)
+        best = _spread(services, _placed(services, needs, busy or {}, lessened=True), needs)
     return best
+
+
+def _spread(services: Sequence[Service], best: Placement, needs: Needs) -> Placement:
+    """Put those left out of engines that divide layers by what is free on GPUs that are partly taken.
+
+    Such an engine takes less of a GPU that holds somebody else, which the search, on idle GPUs, does not see.
+    """
+    chosen = list(best.choices)
+    for i, service in enumerate(services):
+        if chosen[i] is None and service.engine in LAYERED:
+            ways, _ = choices_of(service, beside(needs, [each for each in chosen if each is not None]))
+            # Where it fits an idle GPU the search has tried it.
+            way = next((each for each in ways if len(each.gpus) > 1), None)
+            chosen[i] = way and way._replace(flavour=way.flavour._replace(beside=True))
+    if chosen == list(best.choices):
+        return best
+    cost = best.cost - sum(LEFT_OUT for before, now in zip(best.choices, chosen, strict=True) if now and not before)
+    return Placement(tuple(chosen), cost, False, best.steps)
+
+
+def beside(needs: Needs, others: Sequence[Choice]) -> Needs:
+    """Return what fits on the memory that others leave, their CUDA contexts' reserve set aside."""
+    room = _Room(needs)
+    for each in others:
+        room.put(each)
+    gpus = tuple(
+        gpu._replace(free_bytes=max(room.free[gpu.number] - room.used[gpu.number] - (
+            RESERVE_BYTES * (room.count[gpu.number] + 1) if room.count[gpu.number] else 0), 0))
+        for gpu in needs.hardware.gpus
+    )  # fmt: skip
+    return Needs(needs.hardware._replace(gpus=gpus))
 
 
 def _placed(services: Sequence[Service], needs: Needs, busy: Mapping[int, int], *, lessened: bool) -> Placement:

@@ -15,6 +15,8 @@ RUNNING = "running now"
 SHARED = frozenset({"vllm", "sglang"})
 #: Engines that divide a model evenly over their GPUs, and want fast links between them.
 PARALLEL = frozenset({"vllm", "sglang", "tgi"})
+#: Engines that divide the layers of a model over their GPUs by what is free there when it is loaded.
+LAYERED = frozenset({"ollama", "llama.cpp"})
 
 
 class Service(NamedTuple):
@@ -66,6 +68,8 @@ class Flavour(NamedTuple):
     lowered: bool = False
     in_turn: bool = False
     """The models of one Ollama make room for each other, instead of staying together."""
+    beside: bool = False
+    """It divides itself so only where the others are there first."""
 
 
 class Load(NamedTuple):

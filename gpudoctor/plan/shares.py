@@ -4,6 +4,7 @@ import math
 from collections.abc import Collection, Sequence
 
 from gpudoctor.fit.limits import predict
+from gpudoctor.fit.question import Question
 from gpudoctor.plan.needs import RESERVE_BYTES, Needs
 from gpudoctor.plan.search import Choice
 from gpudoctor.plan.service import Load, Service
@@ -58,3 +59,15 @@ def _raised(
         return choice
     question = question._replace(settings=question.settings._replace(gpu_memory_utilization=share))
     return choice._replace(claims=claims, load=Load(claims, prediction.gpus, (prediction,), question))
+
+
+def share_beside(question: Question, tokens: int | None) -> float | None:
+    """Return the smallest share that gives SGLang so many tokens of what the others leave; None when none does.
+
+    Its share is of what is free when it starts. Started first it would take more, which ``--max-total-tokens`` bounds.
+    """
+    for step in range(1, 100) if tokens else ():
+        prediction = predict(question, gpu_memory_utilization=step / 100)
+        if prediction.verdict == "fits" and (prediction.kv_tokens or 0) >= (tokens or 0):
+            return step / 100
+    return None

@@ -147,7 +147,8 @@ def _service(placed: Placed) -> PlanService:
 
         # The share and context of the plan are part of what is written.
         asked = placed.question.settings._replace(context=settings.context)
-        launch = lines(placed.question._replace(settings=asked), prediction)
+        capped = ("--max-total-tokens", str(placed.max_tokens)) if placed.max_tokens else ()
+        launch = lines(placed.question._replace(settings=asked), prediction, capped)
     ids = choice.gpus if choice is not None else None
     return PlanService(
         name=service.name,

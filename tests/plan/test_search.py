@@ -1,6 +1,7 @@
 """The search against brute force: no placement is better than the one it calls exact."""
 
 import random
+from collections.abc import Callable
 from itertools import product
 
 import pytest
@@ -9,6 +10,7 @@ from gpudoctor.facts.compose import Place
 from gpudoctor.fit.hardware import Hardware, named
 from gpudoctor.fit.settings import GIB, Settings
 from gpudoctor.plan import search
+from gpudoctor.plan.answer import plan
 from gpudoctor.plan.needs import RESERVE_BYTES, Needs
 from gpudoctor.plan.search import LEFT_OUT, SHARED, Choice, choices_of, place
 from gpudoctor.plan.service import Service
@@ -85,6 +87,84 @@ def test_brute_force_finds_nothing_better(text: str, seed: int, joined: bool) ->
     every = (cost_of(way, weights, needs) for way in product(*([*each, None] for each in options)))
     assert found.cost == min(cost for cost in every if cost is not None)
     assert cost_of(found.choices, weights, needs) == found.cost
+
+
+CARDS = ("RTX 4090", "RTX 3090", "A100 80GB PCIe", "Quadro RTX 8000", "RTX 4060 Ti 16GB")
+#: How GPUs are joined, by number of the GPU and of all.
+JOINED: dict[str, Callable[[int, int], tuple[int, ...] | None]] = {
+    "not told": lambda i, n: None, "in pairs": lambda i, n: (i ^ 1,) if i ^ 1 < n else (),
+    "all": lambda i, n: tuple(x for x in range(n) if x != i),
+    "three of them": lambda i, n: tuple(x for x in range(min(3, n)) if x != i) if i < 3 else (),
+}  # fmt: skip
+
+
+def random_house(dice: random.Random) -> Hardware:
+    """Two to four cards, equal or mixed, with links, sockets and memory that others hold."""
+    count = dice.randint(2, 4)
+    kinds = [dice.choice(CARDS)] * count if dice.random() < 0.5 else [dice.choice(CARDS) for _ in range(count)]
+    joined = JOINED[dice.choice(tuple(JOINED))]
+    gpus = []
+    for gpu in named(" + ".join(kinds))[0]:
+        i = gpu.number
+        node = dice.choice((None, i // 2, i % 2, 0)) if dice.random() < 0.2 else i // 2
+        left = dice.choice((0.5, 0.8, 0.95)) if dice.random() < 0.25 else 1.0
+        gpus.append(gpu._replace(peers=joined(i, count), numa_node=node, free_bytes=int(gpu.free_bytes * left)))
+    return Hardware(tuple(gpus), live=True)
+
+
+def random_service(dice: random.Random, name: str, gpus: int) -> Service:
+    """One of known size, a group of two, an Ollama with two models, or an engine by itself."""
+    written = tuple(sorted(dice.sample(range(gpus), dice.choice((1, 1, 1, 2))))) if dice.random() < 0.4 else None
+    pinned = written is not None and dice.random() < 0.5
+    kind = dice.random()
+    if kind < 0.45:
+        return Service(name, HERE, memory_bytes=dice.randint(2, 40) * GIB, written=written, pinned=pinned)
+    if kind < 0.6:
+        model = dice.choice(("Qwen/Qwen3-32B", "Qwen/Qwen3-8B", "Qwen/Qwen3-14B-AWQ"))
+        written = written if written and len(written) == 2 else None
+        settings = Settings(engine="vllm", context=8192, tensor_parallel=2)
+        return Service(name, HERE, engine="vllm", models=(model,), settings=settings, written=written,
+                       pinned=pinned and written is not None)  # fmt: skip
+    if kind < 0.7:
+        settings = Settings(engine="ollama", context=dice.choice((4096, None)))
+        return Service(name, HERE, engine="ollama", models=("gpt-oss:20b", "qwen3:8b"), settings=settings,
+                       max_loaded=dice.choice((None, 1)), written=written, pinned=pinned)  # fmt: skip
+    engine, model = dice.choice((*MODELS, ("sglang", "Qwen/Qwen3-8B"), ("tgi", "Qwen/Qwen3-8B")))
+    share = dice.choice((None, None, 0.5, 0.9)) if engine == "vllm" else None
+    settings = Settings(engine=engine, context=dice.choice((4096, 16384, None)), gpu_memory_utilization=share)
+    return Service(name, HERE, engine=engine, models=(model,), settings=settings, written=written, pinned=pinned)
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_brute_force_finds_nothing_better_in_random_houses(part: int) -> None:
+    for seed in range(part * 25, part * 25 + 25):
+        dice = random.Random(seed)
+        needs = Needs(random_house(dice))
+        wanted = [random_service(dice, f"s{n}", len(needs.gpus)) for n in range(dice.randint(2, 4))]
+        found = search._placed(wanted, needs, {}, lessened=False)
+        options = [choices_of(service, needs)[0] for service in wanted]
+        weights = [min((sum(c.claims) for c in each), default=0) for each in options]
+        every = (cost_of(way, weights, needs) for way in product(*([*each, None] for each in options)))
+        assert found.exact, seed
+        assert found.cost == min(cost for cost in every if cost is not None), seed
+        assert cost_of(found.choices, weights, needs) == found.cost, seed
+
+
+def test_ollama_takes_less_of_a_gpu_that_holds_another() -> None:
+    hardware = house("3x RTX 4090")
+    settings = Settings(engine="ollama", context=32768)
+    wanted = [Service("fixed", HERE, memory_bytes=10 * GIB, written=(0,), pinned=True),
+              Service("big", HERE, engine="ollama", models=("llama3.3:70b",), settings=settings)]  # fmt: skip
+    made = plan(wanted, hardware)
+    big = made.services[1]
+    assert big.choice is not None
+    assert big.prediction is not None
+    assert (big.choice.gpus, big.choice.flavour.beside, big.prediction.verdict) == ((0, 1, 2), True, "fits")
+    assert big.choice.claims[0] < min(big.choice.claims[1:])
+    for gpu in hardware.gpus:
+        taken = sum(each.choice.claims[each.choice.gpus.index(gpu.number)] for each in made.services
+                    if each.choice and gpu.number in each.choice.gpus)  # fmt: skip
+        assert taken <= gpu.free_bytes
 
 
 def place_without_less(wanted: list[Service], needs: Needs) -> tuple[Choice | None, ...]:

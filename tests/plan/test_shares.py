@@ -9,6 +9,7 @@ from gpudoctor.fit.hardware import Hardware, named
 from gpudoctor.fit.limits import predict
 from gpudoctor.fit.settings import GIB, Settings
 from gpudoctor.plan.answer import Placed, plan
+from gpudoctor.plan.saying import to_write
 from gpudoctor.plan.service import Service
 
 HERE = Place(file="plan.toml", line=1)
@@ -62,3 +63,20 @@ def test_what_is_left_goes_to_those_that_take_shares() -> None:
     assert one.choice is not None
     assert two.choice is not None
     assert sum(one.choice.claims + two.choice.claims) > 0.9 * HOUSE.gpus[0].usable_bytes
+
+
+@pytest.mark.parametrize("other", [Service("w", HERE, kind="faster-whisper", models=("large-v3",)),
+                                   Service("tool", HERE, memory_bytes=10 * GIB)], ids=["whisper", "tool"])  # fmt: skip
+def test_sglang_serves_as_many_tokens_first_as_last(other: Service) -> None:
+    settings = Settings(engine="sglang", context=8192)
+    chat = Service("chat", HERE, engine="sglang", models=("Qwen/Qwen3-8B",), settings=settings, written=(0,))
+    placed = plan([other._replace(written=(0,), pinned=True), chat], HOUSE).services[1]
+    assert placed.choice is not None
+    assert placed.question is not None
+    assert placed.max_tokens is not None
+    share = placed.question.settings.gpu_memory_utilization
+    for question in (placed.question, placed.question._replace(hardware=HOUSE)):
+        found = predict(question, gpu_memory_utilization=share)
+        assert found.kv_tokens is not None
+        assert found.kv_tokens >= placed.max_tokens >= 8192
+    assert f"--max-total-tokens {placed.max_tokens}" in to_write(placed)
