@@ -17,6 +17,7 @@ from gpudoctor.evidence.bug_report import Sections
 from gpudoctor.evidence.complaints import Complaints
 from gpudoctor.evidence.kernel_logs import KernelLogs
 from gpudoctor.evidence.kinds import KINDS
+from gpudoctor.evidence.line_prefix import unwrapped, without_prefix
 from gpudoctor.evidence.log_kinds import LOGS
 from gpudoctor.evidence.merge import joined, pasted
 from gpudoctor.evidence.ollama_lists import completed
@@ -105,7 +106,7 @@ class Paste:
             for chunk in chunks(file):
                 if taken == 0 and chunk.data[:1] in _JSON_START and self._own_document(chunk, file, name):
                     return
-                for place, part in self._sections.parts(chunk):
+                for place, part in self._sections.parts(unwrapped(chunk)):
                     self._take(part, name, place, taken)
                 taken += len(chunk.data)
                 lines = chunk.line + chunk.data.count(b"\n") - 1
@@ -178,13 +179,14 @@ class Paste:
                 many[shape] += 1
                 if many[shape] > _MAX_ALIKE:
                     continue
-            line = raw.decode("utf-8", "replace")
+            whole = raw.decode("utf-8", "replace")
+            line = without_prefix(whole)
             if (place.name and not place.tells(line)) or self._blocks.feed(line, number, file):
                 continue
             self._stated.start(line)
-            self._complaints.feed(line)
+            self._complaints.feed(whole)
             value = self._stated.feed(line[:_MAX_LINE], number)
-            if kernel and value is not None and _NOTE_OF_KERNEL.search(value) and not _TIMED.match(line):
+            if kernel and value is not None and _NOTE_OF_KERNEL.search(value) and not _TIMED.match(whole):
                 self._kernel.reader(place, file).feed(value)
 
     def _learn(self, fresh: Fresh, chunk: Chunk) -> None:
