@@ -120,6 +120,13 @@ def test_an_image_without_a_shell_proves_cuda(equipped_engine: Engine, live: Try
     assert live(equipped_engine, image=rig_images.NO_SHELL).about("--gpus")["status"] == "pass"
 
 
+def test_an_image_of_another_user_proves_cuda(equipped_engine: Engine, live: Try) -> None:
+    content = rig_images.archive(rig_images.NO_SHELL)
+    equipped_engine.client().api.import_image_from_data(
+        content, repository="rig/user", tag="1", changes=["USER 1000:1000", "WORKDIR /not/there"])
+    assert live(equipped_engine, image="rig/user:1").about("--gpus")["status"] == "pass"
+
+
 @pytest.mark.parametrize(("image", "status", "words"), [
     (rig_images.PYTHON, "pass", "CUDA and memory that was written and read"),
     (rig_images.GLIBC, "info", "that CUDA works there is not proved: the image has no Python"),
@@ -299,6 +306,7 @@ def test_killed_in_the_middle_it_leaves_nothing(equipped_engine: Engine, hanging
         for child in children:
             os.kill(int(child), signal.SIGKILL)
     assert soon(lambda: containers(equipped_engine) == [])
+    assert soon(lambda: equipped_engine.cli("volume", "ls", "-q").stdout == "")
 
 
 def test_a_container_that_hangs_costs_its_path_alone(
