@@ -7,6 +7,7 @@ from gpudoctor.plan.answer import Placed, Plan
 from gpudoctor.plan.conflicts import Conflict
 from gpudoctor.plan.saying import SOURCE, left, result_of, ways_out
 from gpudoctor.plan.service import RUNNING
+from gpudoctor.plan.shares import share_beside
 
 
 def faults(plan: Plan) -> Iterator[Result]:
@@ -83,9 +84,23 @@ def _too_large(plan: Plan, placed: Placed) -> Finding:
     service, answer = placed.service, placed.unfit
     steps = [*_unpinned(plan, placed), *_advice(placed)] or list(_larger())
     emptiest = max(free for _, free in left(plan))
+    settings = service.settings
+    ranks = (settings.tensor_parallel or 1) * (settings.pipeline_parallel or 1)
+    there = len(service.written) if service.pinned and service.written else len(plan.hardware.gpus)
+    if ranks > there:
+        return failed(service.subject, "asks for {ranks} GPUs (tensor parallel x pipeline parallel), and {count} are "
+                      "there for it", ranks=ranks, count=there,
+                      fix=step("Ask for {count} or fewer, or leave the number out.", count=there))
     if answer is None or answer.prediction.verdict == "fits":
         needs = () if answer is None else tuple(need.least or 0 for need in answer.prediction.gpus)
         needed = service.memory_bytes or max(needs, default=0)
+        used = sum(1 for need in needs if need)
+        if used > 1:
+            enough = sum(free >= needed for _, free in left(plan))
+            return failed(service.subject, "fits nowhere beside the others: it needs {needed:bytes} on each of {used} "
+                          "GPUs, and {enough} have so much left", needed=needed, used=used, enough=enough,
+                          fix=tuple(_unpinned(plan, placed)) or step(
+                              "Let it have GPUs of its own, a smaller model or a shorter context."))  # fmt: skip
         message = "fits nowhere beside the others: it needs {needed:bytes} of a GPU, the emptiest has {left:bytes} left"
         if answer is not None and not list(_unpinned(plan, placed)):
             steps = [step("Give the machine one more GPU with {needed:bytes} free, or let this service have a smaller "
@@ -128,6 +143,17 @@ def _unverified(plan: Plan) -> Iterator[Result]:
     for placed in plan.services:
         prediction = placed.prediction
         if prediction is None or prediction.verdict == "fits":
+            continue
+        choice, tokens = placed.choice, prediction.settings.context
+        if choice is not None and choice.load.predictions:
+            tokens = choice.load.predictions[0].kv_tokens
+        share = share_beside(placed.question, tokens) if placed.service.engine == "sglang" and placed.question else None
+        if share is not None:
+            yield result_of("compose.overcommit", failed(
+                placed.service.subject, "its share of {written} serves only if it starts first: SGLang takes it of what "
+                "is free then", written=prediction.settings.gpu_memory_utilization,
+                fix=step("Write --mem-fraction-static {share} and --max-total-tokens {tokens}: that serves whatever "
+                         "starts first.", share=share, tokens=tokens)), placed.service)  # fmt: skip
             continue
         yield result_of("compose.overcommit", failed(
             placed.service.subject, "does not fit on GPU {gpus} beside the others: fit says {verdict}",
