@@ -89,13 +89,13 @@ def _try_paths(
     for path in PATHS:
         out.start(path, doing="its container", patience=2 * patience + _GRACE, section="live", field="paths",
                   placeholder=LivePath(path=path, asked=asked or ("all",)), promised=True)
-    way, clean = WAYS[0] if live_program.archive() else WAYS[1], True
+    ways, clean = WAYS if live_program.archive() else WAYS[1:], True
     for path in PATHS:
         if out.left_out(path):
             continue
         out.start(path, doing="its container")
-        while (tried := _tried(engine, path, image, asked, way, patience)) is None:
-            way = WAYS[WAYS.index(way) + 1]
+        each = (_tried(engine, path, image, asked, way, patience) for way in ways)
+        tried = next(found for found in each if found is not None)
         out.append("live", "paths", tried)
         clean = clean and tried.failure is None
     return clean
@@ -104,7 +104,7 @@ def _try_paths(
 def _tried(
     engine: LiveEngine, path: str, image: str, asked: tuple[str, ...], way: Way, patience: float
 ) -> LivePath | None:
-    """Return what came of one container; None where the only trouble is that this way does not run in the image."""
+    """Return what came of one container; None where another way is left, and this one does not run in the image."""
     began = time.monotonic()
     facts: dict[str, Any] = {"path": path, "asked": asked or ("all",)}
     container = None
@@ -127,7 +127,9 @@ def _tried(
         if container is not None and facts.get("started"):
             facts["seen"] = _so_far(engine, container)
     except EngineError as error:
-        if _FIRST[way] in str(error) and facts.get("created"):
+        # What it cannot start is said at the start; that it makes no volumes of this kind, before.
+        ours = _FIRST[way] if facts.get("created") else "mount" if way == "program" else None
+        if ours is not None and ours in str(error):
             if way != WAYS[-1]:
                 return None
             facts["failure"] = _NOTHING_RUNS
