@@ -324,6 +324,33 @@ def test_memory_that_others_hold_counts_before_that_check_too() -> None:
     assert found.verdict == "does-not-fit"
 
 
+# Ollama keeps copies of a hybrid's recurrent state: qwen3-coder-next (0.20) 1.1 + 1.5, 0.93 + 1.3 and 0.85 + 1.2 GiB,
+# qwen3.6:35b (0.2x) 2.2 GiB of "kv cache", all at 32,768 tokens.
+@pytest.mark.parametrize(
+    ("tag", "kind", "printed_gib"),
+    [
+        ("qwen3-coder-next", "f16", 2.6),
+        ("qwen3-coder-next", "q8_0", 2.23),
+        ("qwen3-coder-next", "q4_0", 2.05),
+        ("qwen3.6", "f16", 2.2),
+    ],
+)
+def test_copies_of_the_recurrent_state(tag: str, kind: str, printed_gib: float) -> None:
+    settings = Settings(context=32768, parallel=1, batch=1024, kv_cache_type=kind, flash_attention=True)
+    assert sum(ollama.real_cache(gguf(tag), settings, (0, 20), own=True)) == pytest.approx(printed_gib * GIB, rel=0.025)
+
+
+def test_graph_of_the_delta_rule() -> None:
+    settings = Settings(context=32768, parallel=1, batch=1024, flash_attention=True)
+    assert ollama.engine_graph(gguf("qwen3-coder-next"), settings) == pytest.approx(884.1 * MIB, rel=0.02)
+
+
+def test_the_llama_server_keeps_no_copies_on_the_gpu() -> None:
+    old = asked("qwen3.6:27b", "RTX 5090", form="gguf", engine="ollama", version="0.24", context=32768)
+    new = asked("qwen3.6:27b", "RTX 5090", form="gguf", engine="ollama", version="0.30.2", context=32768)
+    assert (old.gpus[0].kv_cache or 0) - (new.gpus[0].kv_cache or 0) == pytest.approx(3.5 * GIB, rel=0.03)
+
+
 # vLLM 0.30 on a DGX Spark: 29.1 GiB of weights at 0.55 of memory that is also the host's.
 def test_memory_shared_with_the_host_has_a_size() -> None:
     found = asked(

@@ -43,6 +43,11 @@ _FLASH = (
     ((0, 17, 1), ("nemotron_h", "nemotron_h_moe", "qwen35", "qwen35moe", "lfm2moe")),
     ((0, 20, 4), ("gemma4",)),
 )
+# Hybrids whose recurrent state Ollama's engine keeps at so many earlier points beside the present one
+# (kvcache/recurrent.go at 0.17.1, model/models/qwen3next/checkpoints.go before): reserved with the cache.
+_CHECKPOINTS, _CHECKPOINTS_FIRST, _CHECKPOINTS_SHARED = 24, 32, (0, 17, 1)
+_DELTA = ("qwen3next", "qwen35", "qwen35moe")
+_HYBRID = (*_DELTA, "nemotron_h", "nemotron_h_moe", "lfm2", "lfm2moe")
 # Forced to one slot whatever OLLAMA_NUM_PARALLEL says (server/sched.go).
 _ONE_SLOT = ("mllama", "qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe", "qwen3next", "lfm2", "nemotron_h", "bert")
 
@@ -213,9 +218,19 @@ def real_cache(model: Model, settings: Settings, version: Version, *, own: bool)
         if layer.cache.window:
             memory = 4096 if gptoss else layer.cache.window
             cells = min(cells, padded(memory * parallel + batch, step))
-        states = parallel * state_bytes(layer.cache, 4, 4)
+        states = parallel * (1 + checkpoints(model, version)) * state_bytes(layer.cache, 4, 4)
         found.append(states + (0 if layer.cache.kind == "none" else cells_bytes(layer.cache, cells, element)))
     return found
+
+
+def checkpoints(model: Model, version: Version) -> int:
+    """How many copies of its recurrent state Ollama's own engine keeps for each slot.
+
+    qwen3-coder-next at 32,768 tokens (0.20) has 2.6 GiB of cache, 0.75 of them keys and values.
+    """
+    if version < _CHECKPOINTS_SHARED:
+        return _CHECKPOINTS_FIRST if model.architecture in _DELTA else 0
+    return _CHECKPOINTS if model.architecture in _HYBRID else 0
 
 
 def _static(model: Model, settings: Settings, hardware: Hardware, version: Version, own: bool) -> Prediction:
@@ -250,6 +265,9 @@ def engine_graph(model: Model, settings: Settings) -> int:
         width = run * 2 * (model.experts.intermediate + hidden) + 2 * hidden
     else:
         width = 3 * model.intermediate_size + 12 * hidden
+    if model.architecture in _DELTA:
+        # The delta rule in chunks: 884 MiB for 1024 tokens of qwen3-coder-next, of them 192 the mask.
+        width = max(width, 43 * max(layer.cache.ssm_state_values for layer in model.layers) // 128)
     # The mask as made and as flash attention wants it; without it the scores of all heads.
     scores = 6 * batch * context if settings.flash_attention else 4 * batch * (model.heads * context + context)
     return 4 * batch * width + scores + 4 * (settings.parallel or 1) * model.vocabulary
