@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import msgspec
 
 from gpudoctor.checking.causes import EXPLAINS, link
-from gpudoctor.checking.finding import Finding, Result, Step, saw, skipped
+from gpudoctor.checking.finding import Evidence, Finding, Result, Step, saw, skipped
 from gpudoctor.checking.registry import Check
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.kernel_log import KernelLog
@@ -21,7 +21,8 @@ EXPLAINS_IN_LOGS: dict[str, tuple[str, ...]] = {
     "container.gpu-invisible": ("env.visible-devices",),
     "container.shm-too-small": ("gpu.p2p-broken", "host.disk-short"),
     "driver.not-loaded": ("env.visible-devices",),
-    "gpu.not-responding": ("container.gpu-lost", "driver.not-loaded", "driver.uvm-broken"),
+    "gpu.xid": ("serving.nccl-failed", "serving.load-failed", "container.gpu-lost"),
+    "gpu.not-responding": ("container.gpu-lost", "driver.not-loaded", "driver.uvm-broken", "serving.nccl-failed"),
     "gpu.fabric-manager-missing": ("env.visible-devices", "serving.nccl-failed"),
     "gpu.p2p-broken": ("serving.nccl-failed",),
     "engine.driver-too-old": ("serving.offload-partial",),
@@ -34,6 +35,10 @@ EXPLAINS_IN_LOGS: dict[str, tuple[str, ...]] = {
     "serving.kv-short": ("serving.load-failed",),
     "serving.out-of-memory": ("serving.load-failed",),
 }  # fmt: skip
+
+
+#: A shorter text is a word or a figure, and may be the same by chance.
+_LEAST_LINE = 30
 
 
 def with_log(results: Sequence[Result], checks: Iterable[Check], facts: Snapshot, ids: Collection[str]) -> list[Result]:
@@ -65,14 +70,14 @@ def with_log(results: Sequence[Result], checks: Iterable[Check], facts: Snapshot
             if known is not None:
                 # The facts say it too, and about what; the log is more evidence.
                 both = results[known].finding
-                merged = msgspec.structs.replace(both, evidence=(*both.evidence, *finding.evidence),
+                merged = msgspec.structs.replace(both, evidence=_once((*both.evidence, *finding.evidence)),
                                                  location=both.location or finding.location)
                 found.append(msgspec.structs.replace(results[known], finding=merged))
                 replaced.add(known)
             else:
                 # What the facts say less of, and of the same, is evidence of it.
                 more = tuple(each for n in same for each in results[n].finding.evidence)
-                finding = msgspec.structs.replace(finding, evidence=(*finding.evidence, *more))
+                finding = msgspec.structs.replace(finding, evidence=_once((*finding.evidence, *more)))
                 found.append(Result(id=check, finding=finding))
                 replaced.update(same)
             gone = own if check in themselves else [n for n in own if results[n].status not in ("fail", "warn")]
@@ -98,6 +103,20 @@ def _with_questions(results: list[Result], questions: list[Result]) -> list[Resu
         elif each.id not in own or each.status in ("fail", "warn", "info"):
             kept.append(each)
     return kept
+
+
+def _once(evidence: Sequence[Evidence]) -> tuple[Evidence, ...]:
+    """Leave out a line that another piece of evidence quotes whole, with its place or its time."""
+    texts = [each.value if isinstance(each.value, str) else "" for each in evidence]
+
+    def repeated(number: int) -> bool:
+        own = texts[number]
+        return len(own) >= _LEAST_LINE and any(
+            own in other and (len(other) > len(own) or place < number) for place, other in enumerate(texts)
+            if place != number
+        )  # fmt: skip
+
+    return tuple(each for number, each in enumerate(evidence) if not repeated(number))
 
 
 def _or_nothing(results: list[Result], log: Signatures) -> list[Result]:

@@ -15,6 +15,7 @@ from gpudoctor.evidence.blocks import Blocks
 from gpudoctor.evidence.bug_report import Section as Place
 from gpudoctor.evidence.bug_report import Sections
 from gpudoctor.evidence.complaints import Complaints
+from gpudoctor.evidence.engine_load import EngineLoad
 from gpudoctor.evidence.kernel_logs import KernelLogs
 from gpudoctor.evidence.kinds import KINDS
 from gpudoctor.evidence.line_prefix import unwrapped, without_prefix
@@ -68,6 +69,7 @@ class Paste:
         self._kernel = KernelLogs()
         self._sections = Sections()
         self._complaints = Complaints()
+        self._load = EngineLoad()
         #: Files, with their sections, that tell of other times.
         self._past: dict[str, Place] = {}
         self._place = Place()
@@ -184,6 +186,7 @@ class Paste:
             if (place.name and not place.tells(line)) or self._blocks.feed(line, number, file):
                 continue
             self._stated.start(line)
+            self._load.feed(line)
             self._complaints.feed(whole)
             value = self._stated.feed(line[:_MAX_LINE], number)
             if kernel and value is not None and _NOTE_OF_KERNEL.search(value) and not _TIMED.match(whole):
@@ -253,7 +256,7 @@ class Paste:
         facts["signatures"] = Signatures(
             pieces=tuple(self._all_pieces()),
             matches=tuple(_match(hit) for hit in hits),
-            stated=dict(sorted({**self._stated.told, **self._complaints.told()}.items())),
+            stated=dict(sorted({**self._stated.told, **self._complaints.told(), **self._load.told()}.items())),
             context=tuple(sorted(context)),
             diagnostics=tuple(each for reading in self._blocks.readings for each in reading.diagnostics)[:4096],
             reported=tuple(each for reading in self._blocks.readings for each in reading.reported)[:4096],

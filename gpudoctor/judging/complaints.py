@@ -7,7 +7,7 @@ https://docs.vllm.ai/en/latest/configuration/optimization/ (preemption, the figu
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
-from gpudoctor.checking.finding import Finding, Result, Step, saw, step, unknown, warned
+from gpudoctor.checking.finding import Evidence, Finding, Result, Step, saw, step, unknown, warned
 from gpudoctor.facts.signatures import COMPLAINT, Signatures
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.judging.pasted_fit import ask_fit, start_of
@@ -16,6 +16,9 @@ LINKS = ("https://docs.ollama.com/faq", "https://docs.vllm.ai/en/latest/configur
 #: Areas of which a finding is likelier the answer than any question.
 _ANSWERS = ("serving.", "gpu.", "proxy.", "compose.parallel", "compose.context", "host.oom", "container.gpu", "docker.",
             "driver.", "engine.", "torch.", "env.visible")  # fmt: skip
+
+#: A KV cache so full takes no new request of any length.
+_FULL = 0.95
 
 _MEASURE = step("On that machine measure it: it asks for short answers, alone and at once.",
                 "gpudoctor serving --live --concurrency 1,4,16")  # fmt: skip
@@ -84,6 +87,8 @@ def asked(results: Sequence[Result], facts: Snapshot, ids: Collection[str]) -> l
 def _known(name: str, sentence: str, log: Signatures, facts: Snapshot) -> Finding | None:
     """Return the cause where Ollama's own settings in the paste are one."""
     seen = saw("you wrote", sentence, "what you pasted")
+    if name != "reload" and (crowded := _crowded(seen, log, facts)) is not None:
+        return crowded
     ask = ask_fit(start_of(log, facts, "ollama"), facts)
     if name == "together" and log.stated.get("ollama parallel") == "1":
         return warned(
@@ -100,6 +105,30 @@ def _known(name: str, sentence: str, log: Signatures, facts: Snapshot) -> Findin
                  step("If two models take turns, see whether both fit at once.", "gpudoctor plan --help")),
         )  # fmt: skip
     return None
+
+
+def _crowded(seen: Evidence, log: Signatures, facts: Snapshot) -> Finding | None:
+    """Return what the engine's own figures tell: requests wait, for want of KV cache or of slots."""
+    waiting, running = int(log.stated.get("load waiting", "0")), int(log.stated.get("load running", "0"))
+    usage = float(log.stated.get("load kv usage", "0"))
+    if not waiting:
+        return None
+    seen_all = (seen, saw("running", running, "the log"), saw("waiting", waiting, "the log"),
+                saw("KV cache in use", f"{usage:.1%}", "the log"))  # fmt: skip
+    start = start_of(log, facts, None)
+    if usage >= _FULL:
+        return warned(
+            "host", "the KV cache is {usage:.0%} full, so {waiting} requests wait while {running} run", usage=usage,
+            waiting=waiting, running=running, evidence=seen_all, links=LINKS[1:],
+            fix=(step("Make room in it: half its size with FP8, a shorter longest sequence, more GPUs, or a second "
+                      "engine beside this one.", "vllm serve MODEL --kv-cache-dtype fp8"), ask_fit(start, facts)),
+        )  # fmt: skip
+    return warned(
+        "host", "{waiting} requests wait while {running} run, though the KV cache has room ({usage:.0%} in use)",
+        usage=usage, waiting=waiting, running=running, evidence=seen_all, links=LINKS[1:],
+        fix=(step("Let more run at once: raise the limit of sequences, or of tokens in one batch.",
+                  "vllm serve MODEL --max-num-seqs COUNT"), ask_fit(start, facts)),
+    )  # fmt: skip
 
 
 def _question(kind: _Kind, sentence: str, log: Signatures) -> Finding:

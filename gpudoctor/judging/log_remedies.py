@@ -1,6 +1,7 @@
 """Ways out of what logs tell, with figures computed from the log and for this machine."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 
 from gpudoctor.checking.finding import Step, Value, step
@@ -167,7 +168,7 @@ def _less_memory(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step
     others = (
         step("Another program holds {others} of it: stop that first.",
              "nvidia-smi --query-compute-apps=gpu_uuid,pid,process_name,used_memory --format=csv", others=other),
-    ) if (other := values.get("others")) else ()  # fmt: skip
+    ) if (other := values.get("others")) and not _its_own(other, log) else ()  # fmt: skip
     if engine == "sglang":
         share = _smaller_share(values, log, start.settings.get("gpu_memory_utilization"), 0.85)
         return (
@@ -192,6 +193,14 @@ def _less_memory(values: Values, log: Signatures, facts: Snapshot) -> tuple[Step
              "vllm serve MODEL --gpu-memory-utilization {share}",
              share=_smaller_share(values, log, start.settings.get("gpu_memory_utilization"), 0.9)),
     )  # fmt: skip
+
+
+def _its_own(held: Value, log: Signatures) -> bool:
+    """Inside a container PyTorch does not know its own process number, and names itself as another program."""
+    texts = " ".join(match.text for match in log.of("serving.out-of-memory"))
+    own = re.search(r"Of the allocated memory ([\d.]{1,12} [KMG]iB) is allocated", texts)
+    size, allocated = _gib(held), _gib(own[1]) if own is not None else None
+    return size is not None and allocated is not None and allocated > 0.8 * size
 
 
 def _engine(log: Signatures) -> str | None:

@@ -137,7 +137,7 @@ def ask_fit(start: Start, facts: Snapshot) -> Step:
 
 
 _HOLDERS = "nvidia-smi --query-compute-apps=gpu_uuid,pid,process_name,used_memory --format=csv"
-_ASK = "gpudoctor fit {model} --hardware '{gpus}' --context max"
+_ASK = "gpudoctor fit {model} --hardware {gpus} --context max"
 _LAUNCH = {
     "vllm": "vllm serve {model} --tensor-parallel-size {parallel} --max-model-len {most}",
     "sglang": "python -m sglang.launch_server --model-path {model} --tp {parallel} --context-length {most}",
