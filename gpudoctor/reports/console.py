@@ -15,6 +15,7 @@ from gpudoctor import __version__
 from gpudoctor.checking.finding import STATUSES
 from gpudoctor.facts.gpus import Gpu, Gpus
 from gpudoctor.facts.host import Host
+from gpudoctor.facts.signatures import Signatures
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.reports.language import tell, tell_many
 from gpudoctor.reports.report import Report, ReportResult
@@ -118,7 +119,10 @@ def _header(console: Console, parts: Sequence[str]) -> None:
 
 def header(facts: Snapshot, report: Report) -> list[str]:
     """Return what the machine is: host, system, GPUs, driver."""
-    parts = [f"gpudoctor {__version__}", short(retold(report.run.host), _LONGEST_NAME)]
+    named = isinstance(facts.host, Host) and isinstance(facts.host.hostname, str)
+    pasted = isinstance(facts.signatures, Signatures) and not named
+    host = told("what you pasted", {}) if pasted else short(retold(report.run.host), _LONGEST_NAME)
+    parts = [f"gpudoctor {__version__}", host]
     if isinstance(facts.host, Host):
         parts.append(short(facts.host.os_name, _LONGEST_NAME))
     if isinstance(facts.gpus, Gpus):
