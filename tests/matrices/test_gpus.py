@@ -11,7 +11,7 @@ def only(name: str) -> gpus.NvidiaGpu:
 
 
 def test_row_counts() -> None:
-    assert len(gpus.nvidia()) == 105
+    assert len(gpus.nvidia()) == 121
     assert len(gpus.amd()) == 11
 
 

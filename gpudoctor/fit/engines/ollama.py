@@ -49,7 +49,8 @@ _CHECKPOINTS, _CHECKPOINTS_FIRST, _CHECKPOINTS_SHARED = 24, 32, (0, 17, 1)
 _DELTA = ("qwen3next", "qwen35", "qwen35moe")
 _HYBRID = (*_DELTA, "nemotron_h", "nemotron_h_moe", "lfm2", "lfm2moe")
 # Forced to one slot whatever OLLAMA_NUM_PARALLEL says (server/sched.go).
-_ONE_SLOT = ("mllama", "qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe", "qwen3next", "lfm2", "nemotron_h", "bert")
+_ONE_SLOT = ("mllama", "qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe", "qwen3next", "lfm2", "lfm2moe",
+             "nemotron_h", "nemotron_h_moe", "bert")  # fmt: skip
 
 
 def version_of(settings: Settings) -> Version:
