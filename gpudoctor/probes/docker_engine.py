@@ -52,7 +52,8 @@ def _ask(out: Reporter, root: Root, engine: EngineSocket) -> None:
     try:
         client = EngineClient(engine.address)
         second = client.another()
-        # Most engines start programs for each of these two answers: they may do so at the same time.
+        # An engine starts programs for each of these two answers: it may do so at the same time.
+        client.ahead("/version")
         if not out.left_out(_INFO):
             second.ahead("/info")
         told = client.get("/version", then=None if out.left_out(LIST) else LIST_PATH)
