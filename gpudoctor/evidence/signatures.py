@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
-from gpudoctor.evidence.shapes import Sieve, has_many_ids, is_dump, lines_with, shapes_of, shapes_without_ids, words_of
+from gpudoctor.evidence.shapes import Sieve, has_many_ids, is_dump, lines_with, shapes_of, without_ids, words_of
 from gpudoctor.evidence.source import Chunk
 from gpudoctor.matrices import signatures
 from gpudoctor.matrices.signatures import MAX_LINE_CHARS, Signature
@@ -21,7 +21,7 @@ _MAX_SHAPE_BYTES = 500
 _LINES_PER_NEW_SHAPE = 8
 _TEXT_CHARS = 300
 #: A pattern in which figures decide is tried on so many lines of one shape.
-_MAX_TRIES = 5000
+_MAX_TRIES = 2000
 #: What users send to an engine is no message of the engine.
 _QUOTED = (b"received request", b"prompt: '", b'prompt: "', b'"messages": [', b"'messages': [")
 
@@ -62,23 +62,28 @@ def _by_figures(signature: Signature) -> bool:
 class _Known:
     """What is known of a shape: the signatures that fit all its lines, and those that each line must be tried with."""
 
-    __slots__ = ("fits", "left", "tried")
+    __slots__ = ("fits", "left", "missed", "tried")
 
     def __init__(self) -> None:
         self.fits: list[int] = []
         #: A signature by whose figures each line is judged -> its words, one of which the line holds.
         self.tried: _Words = {}
         self.left: dict[int, int] = {}
+        self.missed: set[int] = set()
 
     def try_with(self, number: int, words: list[bytes]) -> None:
         """Note a signature that the lines must be tried with."""
         self.tried[number], self.left[number] = words, _MAX_TRIES
 
-    def spend(self, number: int) -> None:
-        """Note that a signature was tried on a line."""
+    def told(self, number: int, fits: bool) -> None:
+        """Note what a signature said of a line. After so many it is known for all."""
         self.left[number] -= 1
+        if not fits:
+            self.missed.add(number)
         if not self.left[number]:
             del self.tried[number]
+            if number not in self.missed:
+                self.fits.append(number)
 
 
 class SignatureScanner:
@@ -100,7 +105,8 @@ class SignatureScanner:
         if len(self._harmless) + len(self._telling) > _MAX_SHAPES:
             self._harmless.clear()
             self._telling.clear()
-        shapes = shapes_without_ids(chunk.data) if self._many_ids else shapes_of(chunk.data)
+        data = without_ids(chunk.data) if self._many_ids else chunk.data
+        shapes = shapes_of(data)
         counts = Counter(shapes)
         new = [shape for shape in counts if shape not in self._harmless and shape not in self._telling]
         if not self._many_ids and len(new) * _LINES_PER_NEW_SHAPE > len(shapes) and has_many_ids(chunk.data):
@@ -117,22 +123,24 @@ class SignatureScanner:
                     for number, word in owners:
                         held.setdefault(number, []).append(word)
         told = self._telling.keys() & counts.keys()
-        if candidates or told:
-            self._judge(chunk, file, shapes, counts, candidates, told)
+        self._count(told, counts, file)
+        again = self._worth_trying(data, told)
+        if candidates or again:
+            self._judge(chunk, file, shapes, candidates, again)
         self._harmless.update(shape for shape in new if len(shape) <= _MAX_SHAPE_BYTES and shape not in self._telling)
         return Fresh(text, words, shapes, counts)
 
-    def _judge(
-        self, chunk: Chunk, file: str, shapes: list[bytes], counts: "Counter[bytes]", new: dict[bytes, _Words],
-        told: set[bytes],
-    ) -> None:  # fmt: skip
+    def _count(self, told: set[bytes], counts: "Counter[bytes]", file: str) -> None:
+        """Count the lines of known shapes for the signatures that fit them all."""
         for shape in told:
             for number in self._telling[shape].fits:
                 old = self._hits[number, file]
                 self._hits[number, file] = old._replace(lines=old.lines + counts[shape])
-        again = self._worth_trying(chunk.data, told)
-        if not new and not again:
-            return
+
+    def _judge(
+        self, chunk: Chunk, file: str, shapes: list[bytes], new: dict[bytes, _Words], again: dict[bytes, _Known]
+    ) -> None:
+        """Judge the new shapes with a signature's word, and the lines of those in which figures decide."""
         places: dict[bytes, list[int]] = {shape: [] for shape in (*new, *again)}
         for place, shape in enumerate(shapes):
             if shape in places:
@@ -148,10 +156,10 @@ class SignatureScanner:
 
     def _worth_trying(self, data: bytes, told: set[bytes]) -> dict[bytes, _Known]:
         """Return the known shapes of which a line may hold the word of a signature in which figures decide."""
-        words = {shape: {word for words in self._telling[shape].tried.values() for word in words} for shape in told}
-        lower = data.lower()
-        held = {word for word in set().union(*words.values()) if word in lower}
-        return {shape: self._telling[shape] for shape in told if not held.isdisjoint(words[shape])}
+        tried = {shape: known.tried.values() for shape in told if (known := self._telling[shape]).tried}
+        lower = data.lower() if tried else b""
+        held = {word for word in {word for all_ in tried.values() for each in all_ for word in each} if word in lower}
+        return {shape: self._telling[shape] for shape, all_ in tried.items() if any(map(held.intersection, all_))}
 
     def _once(
         self, shape: bytes, held: _Words, chunk: Chunk, lines: list[bytes], places: list[int], file: str
@@ -173,10 +181,8 @@ class SignatureScanner:
         """Judge a line by its figures."""
         lower = lines[place][:MAX_LINE_CHARS].lower()
         for number in [number for number, words in known.tried.items() if any(word in lower for word in words)]:
-            known.spend(number)
             values = self._values(number, lines[place])
-            if values is not None:
-                self._found(number, chunk, lines, place, file, values, 1)
+            known.told(number, values is not None and self._found(number, chunk, lines, place, file, values, 1))
 
     def _values(self, number: int, line: bytes) -> dict[str, str] | None:
         return self._table[number].values(line[:MAX_LINE_CHARS].decode("utf-8", "replace"))
