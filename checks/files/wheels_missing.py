@@ -10,8 +10,9 @@ On a machine with a network, fetch the named requirements for the machine that w
 `pip download -d FOLDER --only-binary=:all: --python-version 3.11 --platform manylinux_2_28_x86_64 NAME`. Then verify
 again, with `--python` and `--platform` where that is not this machine.
 
-Every requirement is looked up by itself, the newest version that meets it counts. Whether two requirements can be met
-by one version is left to the installer.
+Requirements are followed from wheel to wheel, with markers and extras, and must be met all at once by one version of
+each project, as pip does it in an empty environment. Without `--require` everything in the folder is to be installed;
+versions that only exclude each other are a warning then.
 
 ## References
 - https://packaging.python.org/en/latest/specifications/dependency-specifiers/
@@ -40,6 +41,10 @@ def _judge(folder: WheelFolder) -> Iterator[Finding]:
             saw("platform", folder.platform, "--platform"))
     for each in folder.missing:
         yield _lacking(subject, folder, each)
+    yield from _conflicts(subject, folder)
+    for each in folder.left_aside[:16]:
+        yield noted(subject, "pip takes an older version than {files}: {wanted}, which {by} requires, is missing",
+                    files=each.here, wanted=each.requirement, by=each.wanted_by)
     if folder.unfit and not folder.required:
         yield warned(subject, "no archive of {projects} fits Python {python} on {platform}", projects=folder.unfit,
                      python=folder.python, platform=folder.platform, evidence=seen,
@@ -49,12 +54,28 @@ def _judge(folder: WheelFolder) -> Iterator[Finding]:
         yield unknown(subject, "what these require is not known: {archives}", archives=folder.unread[:16],
                       fix=step("Bring wheels instead of source archives.", "pip wheel --no-deps -w {path} {archive}",
                                path=folder.path, archive=folder.unread[0]))
-    if not folder.missing and not folder.unread:
+    if not folder.missing and not folder.unread and not folder.conflicts:
         if folder.required or folder.wheels:
             yield passed(subject, "every requirement has a wheel for Python {python} on {platform}",
                          python=folder.python, platform=folder.platform, evidence=seen)
         else:
             yield noted(subject, "no wheel in it has a name that can be read", evidence=seen)
+
+
+def _conflicts(subject: str, folder: WheelFolder) -> Iterator[Finding]:
+    for each in folder.conflicts[:16]:
+        if not each.project:
+            yield unknown(subject, "whether all can be installed together is not known: there are too many versions",
+                          fix=step("Name what shall be installed: --require requirements.txt."))
+        elif folder.together:
+            yield warned(subject, "not all of it fits into one environment: no version of {project} meets {asked}",
+                         project=each.project, asked=each.asked or "all",
+                         fix=step("Name what shall be installed together: --require requirements.txt."))
+        else:
+            yield failed(subject, "no version of {project} here meets all that is asked of it: {asked}",
+                         project=each.project, asked=each.asked or "all",
+                         fix=step("Fetch with one command all that shall be installed together, so that pip chooses "
+                                  "versions that agree."))  # fmt: skip
 
 
 def _lacking(subject: str, folder: WheelFolder, lacking: MissingWheel) -> Finding:

@@ -47,11 +47,20 @@ class MissingWheel(Item, frozen=True, kw_only=True):
     here: Annotated[tuple[str, ...], Meta(max_length=64)] = ()
 
 
+class WheelConflict(Item, frozen=True, kw_only=True):
+    """Requirements on one project that no archive meets all at once. No project: the choices were too many to try."""
+
+    project: str
+    asked: Annotated[tuple[str, ...], Meta(max_length=64)] = ()
+
+
 class WheelFolder(Item, frozen=True, kw_only=True):
     """A folder of wheels, as an installer without network would see it.
 
     ``required``: a requirements file says what shall be installed. ``unfit`` are projects none of whose wheels fit this
-    Python and platform. ``unread`` are archives whose requirements are not known.
+    Python and platform. ``unread`` are archives whose requirements are not known. ``together``: each project can be
+    installed alone, but not all in one environment. ``left_aside`` are newer versions that lack what they require,
+    where an older one does not.
     """
 
     path: str
@@ -62,6 +71,9 @@ class WheelFolder(Item, frozen=True, kw_only=True):
     missing: Annotated[tuple[MissingWheel, ...], Meta(max_length=65536)] = ()
     unfit: Annotated[tuple[str, ...], Meta(max_length=65536)] = ()
     unread: Annotated[tuple[str, ...], Meta(max_length=65536)] = ()
+    conflicts: Annotated[tuple[WheelConflict, ...], Meta(max_length=65536)] = ()
+    together: bool = False
+    left_aside: Annotated[tuple[MissingWheel, ...], Meta(max_length=65536)] = ()
 
 
 class Files(Section, frozen=True, kw_only=True):

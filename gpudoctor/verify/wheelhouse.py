@@ -1,14 +1,13 @@
 """Whether a folder of wheels holds all that an installer without network would ask for, for one Python and platform.
 
-Every requirement of every wheel that fits (or of a requirements file, and what it draws in) must be met by a wheel that
-fits; where several versions meet it, the newest counts, as pip would take it. Which of two versions meets two
-requirements at once is not tried.
+What a requirements file asks for, else every project that lies there, is asked for as pip would be, with one version of
+each project for all: see resolve.py.
 """
 
 import os
 import platform as this_platform
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from packaging.markers import UndefinedEnvironmentName, default_environment
@@ -22,14 +21,14 @@ from packaging.utils import (
     parse_sdist_filename,
     parse_wheel_filename,
 )
-from packaging.version import InvalidVersion, Version
+from packaging.version import InvalidVersion
 
-from gpudoctor.facts.files import MissingWheel, WheelFolder
+from gpudoctor.facts.files import MissingWheel, WheelConflict, WheelFolder
 from gpudoctor.verify.jobs import shown
 from gpudoctor.verify.requirements import Wanted
+from gpudoctor.verify.resolve import Ask, Conflict, Resolver, TooMany, Wheel
 from gpudoctor.verify.wheels import metadata
 
-_MOST_REQUIREMENTS = 10_000
 _MANYLINUX = re.compile(r"(manylinux|musllinux)_(\d+)_(\d+)_(\w+)")
 _OLD_NAMES = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
 
@@ -41,16 +40,6 @@ class Installer(NamedTuple):
     platform: str
     tags: frozenset[Tag]
     environment: dict[str, str]
-
-
-class Wheel(NamedTuple):
-    """One archive of a project. ``requires`` None: what it requires is not known (a source archive, a damaged one)."""
-
-    file: str
-    name: str
-    version: Version
-    fits: bool
-    requires: tuple[Requirement, ...] | None
 
 
 def installer(python: str | None, platform: str | None) -> Installer:
@@ -107,40 +96,89 @@ def _platforms(text: str) -> list[str]:
 
 
 def judge_folder(folder: str, names: Iterable[str], system: Installer, wanted: Sequence[Wanted] | None) -> WheelFolder:
-    """Say what a folder lacks for this installer."""
+    """Say what a folder lacks for this installer, in an empty environment."""
     wheels: dict[str, list[Wheel]] = {}
     for name in sorted(names):
         for wheel in _wheel(folder, name, system):
             wheels.setdefault(wheel.name, []).append(wheel)
-    missing: dict[tuple[str, str], MissingWheel] = {}
-    unread: set[str] = set()
-    waiting: list[tuple[Requirement, str]] = []
-    if wanted is None:
-        for each in wheels.values():
-            for wheel in each:
-                if wheel.fits:
-                    waiting += _active(wheel, frozenset(), system, unread)
+    resolver = Resolver(wheels, lambda requirement, extras: _holds(requirement, extras, system))
+    if wanted is not None:
+        asks = [Ask(each.requirement, each.place) for each in wanted if _holds(each.requirement, frozenset(), system)]
+        found = _ask_all(resolver, asks)
     else:
-        waiting += [(w.requirement, w.place) for w in wanted if _holds(w.requirement, frozenset(), system)]
-    done: set[tuple[str, str]] = set()
-    while waiting and len(done) < _MOST_REQUIREMENTS:
-        requirement, by = waiting.pop()
-        if (key := (str(requirement), by)) in done:
-            continue
-        done.add(key)
-        found = _best(requirement, wheels)
-        if found is None:
-            here = tuple(shown(w.file) for w in wheels.get(canonicalize_name(requirement.name), ()))[:16]
-            text = str(requirement).partition(";")[0].strip()
-            missing.setdefault((text, by), MissingWheel(requirement=text, wanted_by=by, here=here))
-        elif wanted is not None or requirement.extras:
-            waiting += _active(found, frozenset(requirement.extras), system, unread)
-    lacking = {canonicalize_name(Requirement(each.requirement).name) for each in missing.values()}
+        found = _ask_each(resolver, wheels)
+    missing = _named(found.lacking, wheels)
+    lacking = {canonicalize_name(each.requirement.name) for each in found.lacking}
     unfit = {name for name, each in wheels.items() if not any(w.fits for w in each)} - lacking
+    # With a list of requirements only what it draws in matters.
+    read = (each for some in wheels.values() for each in some) if wanted is None else found.chosen.values()
     return WheelFolder(
         path=shown(folder), python=system.python, platform=system.platform, required=wanted is not None,
-        wheels=sum(len(each) for each in wheels.values()), missing=tuple(missing.values()),
-        unfit=tuple(sorted(unfit)), unread=tuple(sorted(unread)),
+        wheels=sum(len(each) for each in wheels.values()), missing=missing, unfit=tuple(sorted(unfit)),
+        unread=tuple(sorted(shown(each.file) for each in read if each.fits and each.requires is None)),
+        conflicts=found.conflicts, together=found.together, left_aside=found.left_aside,
+    )  # fmt: skip
+
+
+class _Found(NamedTuple):
+    """What was found out: requirements without an archive, those that disagree, whether only all together do."""
+
+    lacking: list[Ask]
+    chosen: dict[str, Wheel]
+    conflicts: tuple[WheelConflict, ...] = ()
+    together: bool = False
+    left_aside: tuple[MissingWheel, ...] = ()
+
+
+def _ask_all(resolver: Resolver, asks: Sequence[Ask]) -> _Found:
+    """Ask for everything at once, as an installer is asked."""
+    if lacking := resolver.lacking(asks):
+        return _Found(lacking, {})
+    chosen = _choose(resolver, asks)
+    return _Found([], {}, (chosen,)) if isinstance(chosen, WheelConflict) else _Found([], chosen)
+
+
+def _ask_each(resolver: Resolver, wheels: Mapping[str, Sequence[Wheel]]) -> _Found:
+    """Ask for each project that is there, and for all of them together."""
+    roots = [Ask(Requirement(name), "") for name, some in wheels.items() if any(each.fits for each in some)]
+    able = [ask for ask in roots if resolver.possible(ask)]
+    lacking = [each for each in resolver.lacking(roots) if each.by]
+    aside = [
+        (wheel, each)
+        for ask in able for wheel in wheels[ask.name] if wheel.fits and resolver.struck(wheel)
+        for each in resolver.lacking(resolver.needs(wheel))
+    ]  # fmt: skip
+    left_aside = tuple(
+        MissingWheel(requirement=_text(each), wanted_by=shown(each.by), here=(shown(wheel.file),))
+        for wheel, each in aside
+    )
+    chosen = _choose(resolver, able)
+    if not isinstance(chosen, WheelConflict):
+        return _Found(lacking, chosen, left_aside=left_aside)
+    alone = tuple(each for ask in able if isinstance(each := _choose(resolver, [ask]), WheelConflict))
+    return _Found(lacking, {}, tuple(dict.fromkeys(alone)) or (chosen,), not alone, left_aside)
+
+
+def _choose(resolver: Resolver, asks: Sequence[Ask]) -> "dict[str, Wheel] | WheelConflict":
+    try:
+        chosen = resolver.choose(asks)
+    except TooMany:
+        return WheelConflict(project="")
+    if not isinstance(chosen, Conflict):
+        return chosen
+    asking = tuple(sorted(f"{_text(each)} ({shown(each.by)})" for each in chosen.asks if each.by))
+    return WheelConflict(project=chosen.project, asked=asking[:64])
+
+
+def _text(ask: Ask) -> str:
+    return str(ask.requirement).partition(";")[0].strip()
+
+
+def _named(lacking: Sequence[Ask], wheels: Mapping[str, Sequence[Wheel]]) -> tuple[MissingWheel, ...]:
+    return tuple(
+        MissingWheel(requirement=_text(ask), wanted_by=shown(ask.by),
+                     here=tuple(shown(each.file) for each in wheels.get(ask.name, ()))[:16])
+        for ask in lacking
     )  # fmt: skip
 
 
@@ -169,13 +207,6 @@ def _wheel(folder: str, name: str, system: Installer) -> list[Wheel]:
     return [Wheel(name, project, version, fits, requires)]
 
 
-def _active(wheel: Wheel, extras: frozenset[str], system: Installer, unread: set[str]) -> list[tuple[Requirement, str]]:
-    if wheel.requires is None:
-        unread.add(shown(wheel.file))
-        return []
-    return [(each, shown(wheel.file)) for each in wheel.requires if _holds(each, extras, system)]
-
-
 def _holds(requirement: Requirement, extras: frozenset[str], system: Installer) -> bool:
     if requirement.marker is None:
         return True
@@ -183,13 +214,3 @@ def _holds(requirement: Requirement, extras: frozenset[str], system: Installer) 
         return any(requirement.marker.evaluate({**system.environment, "extra": extra}) for extra in extras or {""})
     except UndefinedEnvironmentName:
         return True
-
-
-def _best(requirement: Requirement, wheels: dict[str, list[Wheel]]) -> Wheel | None:
-    """Return the newest archive that meets a requirement, wheels before source archives."""
-    meets = [
-        each
-        for each in wheels.get(canonicalize_name(requirement.name), ())
-        if each.fits and requirement.specifier.contains(each.version, prereleases=True)
-    ]
-    return max(meets, key=lambda each: (each.version, each.requires is not None), default=None)
