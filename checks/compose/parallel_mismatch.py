@@ -20,6 +20,7 @@ from gpudoctor.checking import Finding, check, failed, passed, saw, skipped, ste
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.compose import Compose, Service
 from gpudoctor.facts.gpus import Gpus
+from gpudoctor.fit.compose_service import plain_words
 from gpudoctor.judging.composed import asked, at, given, group_size
 
 _FLAGS = {"vllm": "--tensor-parallel-size", "sglang": "--tp", "tgi": "--num-shard"}
@@ -42,12 +43,12 @@ def parallel_mismatch(compose: Compose, gpus: Gpus | Unavailable) -> Iterator[Fi
             yield skipped(service.subject, "how many GPUs it gets is not known, or none")
             continue
         # SGLang's data-parallel attention lies within the tensor-parallel group.
-        alone = engine == "tgi" or "--enable-dp-attention" in service.command
+        alone = engine == "tgi" or "--enable-dp-attention" in plain_words(service.command)
         yield _judge(service, engine, group_size(question, have) * (1 if alone else _copies(service)), have)
 
 
 def _copies(service: Service) -> int:
-    words = list(service.command)
+    words = plain_words(service.command)
     for flag in _COPIES:
         for at_, word in enumerate(words):
             name, _, text = word.partition("=")
@@ -68,7 +69,7 @@ def _judge(service: Service, engine: str, wanted: int, have: int) -> Finding:
         return at(place, warned(
             service.subject, "{engine} uses {wanted} of the {have} GPUs that the service gets: {flag} says no more",
             engine=engine, wanted=wanted, have=have, flag=flag, evidence=seen, fix=equal))
-    if "ray" in service.command or (service.network_mode == "host" and "--nnodes" in " ".join(service.command)):
+    if "ray" in plain_words(service.command) or (service.network_mode == "host" and "--nnodes" in " ".join(service.command)):
         return skipped(service.subject, "spreads over several machines")
     return at(place, failed(
         service.subject, "{engine} wants {wanted} GPUs, and the service gets {have}: it will stop at the start",

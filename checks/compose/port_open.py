@@ -20,6 +20,7 @@ from itertools import pairwise
 
 from gpudoctor.checking import Finding, check, passed, saw, skipped, step, warned
 from gpudoctor.facts.compose import Compose, Service
+from gpudoctor.fit.compose_service import plain_words
 from gpudoctor.judging.composed import at, engine, value
 
 _EVERYWHERE = ("", "0.0.0.0", "::", "*")
@@ -76,5 +77,5 @@ def _on_the_host(service: Service, name: str) -> Finding:
 
 def _has_key(service: Service, name: str) -> bool:
     flags, variables = _KEYS[name]
-    given = any(word.partition("=")[0] in flags for word in service.command)
+    given = any(word.partition("=")[0] in flags for word in plain_words(service.command))
     return given or any(service.variable(each) is not None and value(service, each) != "" for each in variables)

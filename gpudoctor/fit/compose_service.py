@@ -1,6 +1,7 @@
 """A Compose service as a question: engine and version from its image, flags from its command and environment."""
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +42,10 @@ _VARIABLES = {
 }  # fmt: skip
 _COUNTS = frozenset({"tensor_parallel", "pipeline_parallel", "max_num_seqs", "max_num_batched_tokens", "parallel",
                      "gpu_layers", "ubatch", "batch"})  # fmt: skip
+
+_SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh"})
+#: -c, -lc, -ec: the next word is a whole line.
+_LINE = re.compile(r"-[a-z]{0,4}c")
 
 
 class Service(NamedTuple):
@@ -97,7 +102,7 @@ def asked_of(service: Facts) -> Service:
     if engine is None:
         raise Unusable(f"service {service.name} runs no engine that fit knows", where="--from-compose",
                        hint=image[:100])
-    values = _flags(service.command, engine)
+    values = _flags(plain_words(service.command), engine)
     for name, setting in _VARIABLES.items():
         variable = service.variable(name)
         if variable is not None and variable.value:
@@ -138,6 +143,26 @@ def version_of(image: str) -> str | None:
     """Return the version in an image's tag, None where it says none (``latest``)."""
     tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2].removeprefix("v")
     return tag if tag[:1].isdigit() else None
+
+
+def plain_words(words: Sequence[str]) -> list[str]:
+    """Return a command's words; those of the line that a shell is given (``sh -c "vllm serve ..."``) as they will be.
+
+    A line of several commands gives the words of all.
+    """
+    if words and words[0].rpartition("/")[2] in _SHELLS:
+        for at, word in enumerate(words[1:6], 1):
+            if _LINE.fullmatch(word) and at + 1 < len(words):
+                return _split(words[at + 1])
+    return list(words)
+
+
+def _split(line: str) -> list[str]:
+    line = line.replace("\\\n", " ")
+    try:
+        return shlex.split(line, comments=True)
+    except ValueError:
+        return line.split()
 
 
 def _flags(words: Sequence[str], engine: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from gpudoctor.checking.finding import Finding, Location
+from gpudoctor.facts.amd import Amd
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.compose import Compose, GpuRequest, Place, Service
 from gpudoctor.facts.gpus import Gpu, Gpus
@@ -167,6 +168,28 @@ def _used(service: Service, handed: tuple[int, ...] | None) -> tuple[int, ...] |
             break
         used.append(handed[int(entry[:6])])
     return tuple(used)
+
+
+def radeons(service: Service, amd: Amd | Unavailable) -> tuple[int, ...] | None:
+    """Return AMD's GPUs that a service sees, counted from 0; None when that is not known, empty without device files.
+
+    /dev/kfd lets it see all whose /dev/dri files it has; HIP_VISIBLE_DEVICES and its like choose among them.
+    """
+    files = [name for each in service.requests if each.form == "device" for name in each.device_ids]
+    if not any(name.startswith("/dev/kfd") for name in files) and not service.privileged:
+        return ()
+    whole = service.privileged or "/dev/dri" in files
+    if not isinstance(amd, Amd) or not whole:
+        return None
+    found = tuple(range(len(amd.gpus)))
+    for name in ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"):
+        text = value(service, name)
+        if text is not None:
+            parts = [part.strip() for part in text.split(",")]
+            if not all(part.isascii() and part.isdigit() and int(part[:6]) < len(found) for part in parts):
+                return None
+            found = tuple(found[int(part[:6])] for part in parts)
+    return found
 
 
 def group_size(question: Asked, have: int | None = None) -> int:

@@ -15,7 +15,8 @@ _SHARED = ("vllm", "sglang")
 class Load(NamedTuple):
     """Bytes by GPU index: what the engine will take, and the least that serves. ``share`` is of a whole GPU.
 
-    ``known``: the bytes are what it will take. ``problem``: why nothing is known though a model is named.
+    ``known``: the bytes are what it will take. ``problem``: why nothing is known though a model is named. ``layers``:
+    how many lie on GPUs, and all, where that is fewer.
     """
 
     bytes: dict[int, int]
@@ -27,6 +28,7 @@ class Load(NamedTuple):
     host_bytes: int | None = None
     known: bool = True
     problem: str | None = None
+    layers: tuple[int, int] | None = None
 
 
 def load_of(asked: Asked, gpus: Sequence[int], machine: Snapshot) -> Load:
@@ -60,8 +62,9 @@ def load_of(asked: Asked, gpus: Sequence[int], machine: Snapshot) -> Load:
     share = told.settings.gpu_memory_utilization if settings.engine in _SHARED else None
     biggest = max(taken.values(), default=0)
     words = f"{biggest / 2**30:.1f} GiB" + (f" (share {share:g})" if share else "")
+    layers = (told.layers_on_gpu or 0, told.layers_total) if told.layers_total is not None else None
     return Load(taken, {number: need.least or 0 for number, need in pairs}, words, told.verdict, asked.model, share,
-                told.host_bytes)
+                told.host_bytes, layers=layers)
 
 
 def fitting_context(asked: Asked, gpus: Sequence[int], machine: Snapshot, model: str) -> int:

@@ -9,6 +9,7 @@ from gpudoctor.facts.compose import Compose, GpuRequest, Place, Service, Variabl
 from gpudoctor.facts.docker import Container, Containers
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.fit.compose_service import Service as Asked
+from gpudoctor.fit.compose_service import plain_words
 from gpudoctor.judging import composed
 from gpudoctor.matrices import images
 
@@ -48,7 +49,7 @@ class Workload(NamedTuple):
 
     def flag(self, *names: str) -> str | None:
         """Return the value of the first of these flags (``--dtype half``, ``--dtype=half``) on its command line."""
-        words = [part for word in self.service.command for part in (word.split()[:256] if " " in word else [word])]
+        words = plain_words(self.service.command)
         for at, word in enumerate(words):
             name, equals, value = word.partition("=")
             if name in names:
