@@ -69,7 +69,8 @@ def _judge(service: Service, engine: str, wanted: int, have: int) -> Finding:
         return at(place, warned(
             service.subject, "{engine} uses {wanted} of the {have} GPUs that the service gets: {flag} says no more",
             engine=engine, wanted=wanted, have=have, flag=flag, evidence=seen, fix=equal))
-    if "ray" in plain_words(service.command) or (service.network_mode == "host" and "--nnodes" in " ".join(service.command)):
+    words = plain_words(service.command)
+    if "ray" in words or (service.network_mode == "host" and "--nnodes" in " ".join(words)):
         return skipped(service.subject, "spreads over several machines")
     return at(place, failed(
         service.subject, "{engine} wants {wanted} GPUs, and the service gets {have}: it will stop at the start",
