@@ -37,17 +37,21 @@ def fit(
     max_num_seqs: Annotated[int | None, typer.Option(min=1, max=65536, help="vLLM's cap of a batch.")] = None,
     prompt_tokens: Annotated[int | None, typer.Option(min=1, max=2**31, help="Prompt within the context.")] = None,
     kv_cache_type: Annotated[str | None, typer.Option(metavar="TYPE", help="f16, q8_0, q4_0, fp8 ...")] = None,
-    flash_attention: Annotated[bool | None, typer.Option("--flash-attention/--no-flash-attention")] = None,
+    flash_attention: Annotated[
+        bool | None, typer.Option("--flash-attention/--no-flash-attention", help="Not what the engine chooses.")
+    ] = None,
     batch: Annotated[int | None, typer.Option(min=1, max=2**20, help="Logical batch.")] = None,
     ubatch: Annotated[int | None, typer.Option(min=1, max=2**20, help="Physical batch.")] = None,
     gpu_layers: Annotated[int | None, typer.Option(min=0, max=100000, help="Layers on the GPUs.")] = None,
     cpu_moe: Annotated[bool, typer.Option("--cpu-moe", help="Experts on the CPU.")] = False,
     allow_partial: Annotated[bool, typer.Option("--allow-partial", help="Partly on the CPU is fine.")] = False,
     tensor_parallel: Annotated[int | None, typer.Option(min=1, max=1024, help="GPUs that share each layer.")] = None,
-    pipeline_parallel: Annotated[int | None, typer.Option(min=1, max=1024)] = None,
+    pipeline_parallel: Annotated[int | None, typer.Option(min=1, max=1024, help="Groups of layers in a row.")] = None,
     gpu_memory_utilization: Annotated[float | None, typer.Option(min=0.01, max=1.0, help="vLLM's share.")] = None,
     enforce_eager: Annotated[bool, typer.Option("--enforce-eager", help="No CUDA graphs.")] = False,
-    max_num_batched_tokens: Annotated[int | None, typer.Option(min=1, max=2**20)] = None,
+    max_num_batched_tokens: Annotated[
+        int | None, typer.Option(min=1, max=2**20, help="vLLM's tokens in one step.")
+    ] = None,
     contexts: Annotated[str | None, typer.Option(metavar="32k,65k", help="A table over these contexts.")] = None,
     max_context: Annotated[bool, typer.Option("--max-context", help="The largest context that fits.")] = False,
     max_parallel: Annotated[bool, typer.Option("--max-parallel", help="The most requests at once that fit.")] = False,
