@@ -5,7 +5,8 @@ More than predicted: another context, cache type or number of slots than its own
 behind. Much less: layers are on the CPU, or another model answers under this name. Engines that take a share of the GPU
 beforehand (vLLM, SGLang) are compared with that share.
 
-Judged only where NVML tells the memory of every process of the engine and fit's catalogue knows the model.
+Judged only where fit's catalogue knows the model, and NVML tells the memory of every process of the engine; of Ollama
+its own word is taken where NVML tells nothing.
 
 ## How to fix
 Compare context, slots and cache type with what was meant; `gpudoctor fit` shows every term.
@@ -13,6 +14,7 @@ Compare context, slots and cache type with what was meant; `gpudoctor fit` shows
 ## References
 - https://docs.vllm.ai/en/latest/configuration/conserving_memory/
 - https://docs.ollama.com/faq
+- https://docs.ollama.com/api/ps
 """
 
 from collections.abc import Iterator
@@ -49,7 +51,12 @@ def memory_gap(
 def _judge(each: Endpoint, gpus: Gpus, machine: Machine, share: float) -> Finding:
     parts = working(held(each, gpus))
     sizes = [part.bytes_ for part in parts]
-    if not parts or None in sizes:
+    # Where NVML hides processes (WSL, another user's), Ollama itself tells, without the CUDA contexts.
+    hidden = not parts or None in sizes
+    own = [model.gpu_bytes for model in each.loaded] if each.engine == "ollama" and hidden else []
+    if own and all(model.gpu_bytes and model.gpu_bytes == model.size_bytes for model in each.loaded):
+        sizes = own
+    elif hidden:
         return skipped(each.subject, "NVML does not tell how much memory its processes hold")
     flags = settings_of(each, machine.containers)
     if each.engine in ("vllm", "sglang") and (not flags or "config" in flags):
@@ -65,9 +72,11 @@ def _judge(each: Endpoint, gpus: Gpus, machine: Machine, share: float) -> Findin
         if answer.prediction.verdict not in ("fits", "partial") or None in totals:
             return skipped(each.subject, "fit has no figure for {model} with these settings", model=model.name)
         needed += sum(size or 0 for size in totals)
+        needed -= sum(need.overhead or 0 for need in answer.prediction.gpus) if own else 0
         error += max(answer.prediction.error) * len(totals)
     have = sum(size or 0 for size in sizes)
-    seen = (saw("held bytes", have, "NVML"), saw("fit says bytes", needed, "gpudoctor fit"),
+    seen = (saw("held bytes", have, f"{each.url}/api/ps" if own else "NVML"),
+            saw("fit says bytes", needed, "gpudoctor fit"),
             saw("fit's own error bytes", error, "gpudoctor fit"))
     more = step("See every term of the figure.", "gpudoctor fit {name} --engine {engine} --explain",
                 name=each.loaded[0].name, engine=each.engine)

@@ -106,3 +106,32 @@ def test_importing_stays_lazy() -> None:
     code = "import sys, gpudoctor.cli.serving; print({'docker', 'rich', 'psutil', 'pynvml'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_cache_much_smaller_than_fit_says_was_cut_at_the_start(judged: Judged) -> None:
+    found = judged("h100x5-serving-more-memory-than-asked", settings=GROUP, kv_tokens=400_000, preemptions=0)
+    assert found["serving.memory-gap"]["status"] == "pass"
+    assert (found["serving.kv-short"]["status"], "held memory when it started" in found["serving.kv-short"]["message"],
+            ) == ("warn", True)  # fmt: skip
+
+
+def test_a_cache_as_large_as_fit_says_is_no_gap(judged: Judged) -> None:
+    found = judged("h100x5-serving-more-memory-than-asked", settings=GROUP, kv_tokens=3_400_000, preemptions=0)
+    assert found["serving.kv-short"]["status"] == "pass"
+
+
+def test_a_cache_is_not_compared_with_a_share_that_nobody_saw(judged: Judged) -> None:
+    found = judged("h100x5-serving-more-memory-than-asked", settings={}, kv_tokens=400_000, preemptions=0)
+    assert found["serving.kv-short"]["status"] == "pass"
+
+
+def test_where_nvml_tells_nothing_ollamas_own_word_is_compared(judged: Judged) -> None:
+    model = ServedModel(name="gpt-oss:20b", size_bytes=40 << 30, gpu_bytes=40 << 30, context=8192)
+    found = judged("rtx8000x4-serving-healthy", models=(model,), pids=(), container_id=None)["serving.memory-gap"]
+    assert (found["status"], found["evidence"][0]["source"].endswith("/api/ps")) == ("warn", True)
+
+
+def test_layers_on_the_cpu_are_no_gap_of_the_gpus_memory(judged: Judged) -> None:
+    model = ServedModel(name="gpt-oss:20b", size_bytes=14 << 30, gpu_bytes=7 << 30, context=8192)
+    found = judged("rtx8000x4-serving-healthy", models=(model,), pids=(), container_id=None)["serving.memory-gap"]
+    assert found["status"] == "skip"
