@@ -7,8 +7,10 @@ import msgspec
 from gpudoctor.checking.causes import EXPLAINS, link
 from gpudoctor.checking.finding import Evidence, Finding, Result, Step, saw, skipped
 from gpudoctor.checking.registry import Check
+from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.host import Host
 from gpudoctor.facts.kernel_log import KernelLog
+from gpudoctor.facts.serving import Serving
 from gpudoctor.facts.signatures import NOT_PASTED, PASTED_ENVIRONMENT, PASTED_OLLAMA, Signatures
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.judging.complaints import asked
@@ -84,7 +86,7 @@ def with_log(results: Sequence[Result], checks: Iterable[Check], facts: Snapshot
             replaced.update(gone)
     variables = facts.host.environment if isinstance(facts.host, Host) else {}
     left = [result for number, result in enumerate(results) if number not in replaced]
-    left = [_placed(_silent(result, variables), facts) for result in left]
+    left = [_placed(_silent(result, variables), facts) for result in left if not _own_memory(result, facts)]
     merged_results = [*found, *_reported(log, [*found, *left]), *left]
     questions = asked(merged_results, facts, ids)
     if questions:
@@ -151,6 +153,16 @@ def _reported(log: Signatures, results: Sequence[Result]) -> list[Result]:
         for each in log.reported
         if (each.id, each.subject) not in known
     ]
+
+
+def _own_memory(result: Result, facts: Snapshot) -> bool:
+    """Tell whether the memory in use is that of the Ollama whose list was pasted: it is no other program's."""
+    if result.id != "gpu.memory-in-use" or not isinstance(facts.serving, Serving) or not isinstance(facts.gpus, Gpus):
+        return False
+    own = {pid for each in facts.serving.endpoints if each.url == PASTED_OLLAMA for pid in each.pids}
+    gpu = next((gpu for gpu in facts.gpus.gpus if gpu.subject == result.finding.subject), None)
+    holders = {each.pid for each in gpu.processes} if gpu is not None and isinstance(gpu.processes, tuple) else set()
+    return bool(holders) and holders <= own
 
 
 def _placed(result: Result, facts: Snapshot) -> Result:

@@ -76,7 +76,9 @@ class Complaints:
             self._before = ""
             return
         text = f"{self._before} {line.strip()}" if self._before else line.strip()
-        self._before = line.strip()
+        # A row of figures is no beginning of a sentence.
+        letters = sum(each.isalpha() for each in line)
+        self._before = line.strip() if letters * 2 > len(line.strip()) else ""
         if _ANY.search(text) is None:
             return
         self._left -= 1

@@ -15,6 +15,7 @@ MAX_RATIO = 200
 
 _ESCAPE = re.compile(rb"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]|[\]PX^_][^\x07\x1b\n]{0,4096}(?:\x07|\x1b\\)?|[@-Z\\-_])")
 _CONTROL = bytes([*range(0, 9), 11, *range(14, 32), 127])
+_SLICE_BYTES = 1 << 13
 _GZIP = b"\x1f\x8b"
 #: What else logs are packed with, and what unpacks it.
 _PACKED = ((b"\x28\xb5\x2f\xfd", "zstd -d"), (b"\xfd7zXZ\x00", "xz -d"), (b"BZh", "bzip2 -d"))
@@ -52,28 +53,57 @@ def _blocks(head: bytes, file: BinaryIO) -> Iterator[bytes]:
 
 
 def _unpack(head: bytes, file: BinaryIO) -> Iterator[bytes]:
-    stream = zlib.decompressobj(wbits=31)
-    taken = given = 0
+    """Unpack members one after another: a bug report has one for each of its sections, a joke a million."""
+    waiting = bytearray()
     try:
-        for block in _blocks(head, file):
-            taken += len(block)
+        for text in _members(head, file):
+            waiting += text
+            if len(waiting) >= CHUNK_BYTES:
+                yield bytes(waiting)
+                waiting.clear()
+    except BadInput:
+        yield bytes(waiting)
+        raise
+    if waiting:
+        yield bytes(waiting)
+
+
+def _members(head: bytes, file: BinaryIO) -> Iterator[bytes]:
+    stream = None
+    taken = given = 0
+    rest = b""
+    try:
+        for piece in _slices(_blocks(head, file)):
+            block, rest = rest + piece, b""
+            taken += len(piece)
             while block:
+                if stream is None:
+                    block = block.lstrip(b"\0")
+                    if len(block) < len(_GZIP):
+                        rest = block
+                        break
+                    if not block.startswith(_GZIP):
+                        return
+                    stream = zlib.decompressobj(wbits=31)
                 text = stream.decompress(block, CHUNK_BYTES)
                 given += len(text)
                 if given > MAX_UNPACKED_BYTES and given > taken * MAX_RATIO:
                     raise BadInput("unpacks to far more than a log can be; only its beginning was read")
                 if text:
                     yield text
-                block = stream.unconsumed_tail
-                if stream.eof:
-                    block = stream.unused_data.lstrip(b"\0")
-                    if not block.startswith(_GZIP):
-                        break
-                    stream = zlib.decompressobj(wbits=31)
+                block = stream.unused_data if stream.eof else stream.unconsumed_tail
+                stream = None if stream.eof else stream
     except zlib.error as error:
         raise BadInput(f"the gzip file is damaged: {error}") from None
-    if not stream.eof:
+    if stream is not None:
         raise BadInput("the gzip file breaks off; what came before was read")
+
+
+def _slices(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Cut blocks small: what is left of one is copied at each member's end."""
+    for block in blocks:
+        for start in range(0, len(block), _SLICE_BYTES):
+            yield block[start : start + _SLICE_BYTES]
 
 
 def _decode(blocks: Iterator[bytes]) -> Iterator[bytes]:

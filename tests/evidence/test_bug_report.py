@@ -1,6 +1,7 @@
 """A report of ``nvidia-bug-report.sh`` is many files in one: each section is taken for what it is."""
 
 import gzip
+import io
 import json
 import subprocess
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gpudoctor.evidence.source import chunks
 from tests.evidence.bug_report_text import QUERY, XID_48, XID_79, nvlink, report
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -105,3 +107,17 @@ def test_rulers_without_end_are_bounded(judged: Callable[..., list[dict[str, Any
 def test_links_that_are_down_are_seen(judged: Callable[..., list[dict[str, Any]]]) -> None:
     found = judged(report(links=nvlink("26.562 GB/s", down=2)))
     assert [each["id"] for each in found if each["status"] == "fail"] == ["gpu.nvlink-down"]
+
+
+def test_a_gzip_of_a_hundred_thousand_members_is_read(judged: Callable[..., list[dict[str, Any]]]) -> None:
+    packed = gzip.compress(report(now=(XID_79,), query=LOST, links="").encode()) + gzip.compress(b"x\n") * 100_000
+    assert judged(packed, "many.log.gz")[0]["id"] == "gpu.xid"
+
+
+@pytest.mark.parametrize("size", [1, 2, 17, 8191, 8192, 8193])
+def test_members_may_end_anywhere(size: int) -> None:
+    parts = [b"a" * 10 + b"\n", b"", b"b" * 60_000 + b"\n", b"c\n"]
+    packed = b"".join(gzip.compress(part, mtime=0) for part in parts)
+    padded = gzip.compress(b"\n" * size, 0) + packed + b"\0" * size
+    text = b"".join(chunk.data for chunk in chunks(io.BytesIO(padded)))
+    assert (text.count(b"a"), text.count(b"b"), text.count(b"c")) == (10, 60_000, 1)

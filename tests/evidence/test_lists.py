@@ -153,3 +153,10 @@ def test_how_warm_and_busy_a_gpu_is() -> None:
 def test_processes_go_to_the_gpu_of_their_uuid() -> None:
     gpu = gpus(CARD + APPS).gpus[0]
     assert [(p.pid, p.used_bytes) for p in gpu.processes] == [(4711, 46990 << 20)]  # type: ignore[union-attr]
+
+
+def test_ollama_s_memory_is_no_other_program_s(gpudoctor: Command, tmp_path: Path) -> None:
+    (tmp_path / "paste.txt").write_text(PS + BUSY + APPS, encoding="utf-8")
+    report = json.loads(gpudoctor("diagnose", "paste.txt", "--json", cwd=tmp_path).stdout)
+    told = [each["id"] for each in report["results"] if each["status"] in ("fail", "warn")]
+    assert told == ["serving.offload-partial"]
