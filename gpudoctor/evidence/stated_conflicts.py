@@ -9,6 +9,10 @@ from gpudoctor.matrices.versions import at_least
 
 #: The figures of a share of memory are rounded to two digits.
 _ROUNDED_GIB = 0.01
+_BFLOAT16 = re.compile(r"(?:torch\.)?(?:bfloat16|bf16)\b", re.IGNORECASE)
+#: The first compute capability with bfloat16.
+_BFLOAT16_FROM = 8
+_MIG_ON = re.compile(r"(?:\d ?x ?)?(?:enabled|on|yes|\dg\.)", re.IGNORECASE)
 
 
 def conflicts(stated: Statements) -> Iterator[str]:
@@ -17,6 +21,8 @@ def conflicts(stated: Statements) -> Iterator[str]:
     yield from _heads(told)
     yield from _free_memory(told)
     if not told.get("cuda works", "").lower().startswith("true"):
+        yield from _bfloat16(told)
+        yield from _slices(told)
         yield from _image(told)
         yield from _dropped(stated)
 
@@ -32,6 +38,18 @@ def _free_memory(told: dict[str, str]) -> Iterator[str]:
     share = _figure(told.get("gpu memory utilization"))
     if free and total and share and share <= 1 and free < total * share - _ROUNDED_GIB:
         yield f"stated: {free:g} of {total:g} GiB free for a share of {share:g}"
+
+
+def _bfloat16(told: dict[str, str]) -> Iterator[str]:
+    capability = _figure(told.get("capability"))
+    if capability and capability < _BFLOAT16_FROM and _BFLOAT16.match(told.get("model dtype", "")):
+        yield f"stated: bfloat16 on compute capability {capability:g}"
+
+
+def _slices(told: dict[str, str]) -> Iterator[str]:
+    parallel = _whole(told.get("tensor parallel"))
+    if parallel and parallel > 1 and _MIG_ON.match(told.get("mig", "")):
+        yield f"stated: tensor parallel size {parallel} over MIG slices"
 
 
 def _image(told: dict[str, str]) -> Iterator[str]:
