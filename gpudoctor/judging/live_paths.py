@@ -145,9 +145,10 @@ def _signal(seen: Seen) -> int | None:
 
 def _unable(seen: Seen) -> str:
     """Say why nothing in the image could ask the driver's libraries."""
-    if seen.other_c_library is not None:
-        other = "musl instead of glibc" if seen.other_c_library == "musl" else "no glibc"
-        return f"the image has {other}, which NVIDIA's libraries need"
+    if seen.other_c_library == "musl":
+        return "the image has musl instead of glibc, which NVIDIA's libraries need"
+    if seen.other_c_library == "none":
+        return "the image has no glibc, which NVIDIA's libraries need"
     return "nothing in the image can ask them"
 
 
