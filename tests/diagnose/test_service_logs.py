@@ -1,8 +1,10 @@
 """diagnose reads the log of a container from a real engine, and of a unit from a real journal."""
 
 import json
+import os
 import socket
 import subprocess
+import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +78,35 @@ def test_no_such_container(gpudoctor: Command, bare_engine: Engine, tmp_path: Pa
     assert gpudoctor("diagnose", "other.log", "--container", "nobody", cwd=tmp_path, **where).returncode == 3
 
 
+#: Root without its capabilities is held to a file's mode as anybody is.
+AS_ANYBODY = ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all")
+
+
+@pytest.mark.tier("docker")
+def test_an_engine_that_this_user_may_not_ask(bare_engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "good.txt").write_text(LOST, encoding="utf-8")
+    command = [str(Path(sys.executable).with_name("gpudoctor")), "diagnose", "good.txt", "--container", "vllm", "--json"]
+    os.chown(bare_engine.socket, 1000, 1000)
+    bare_engine.socket.chmod(0o600)
+    try:
+        done = subprocess.run(
+            [*AS_ANYBODY, *command], cwd=tmp_path, env={**os.environ, "DOCKER_HOST": bare_engine.url},
+            capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+    finally:
+        os.chown(bare_engine.socket, 0, 0)
+    assert judged_beside(done, "container vllm") == "container.gpu-lost"
+    assert "may not" in done.stdout
+
+
+def judged_beside(done: "subprocess.CompletedProcess[str]", piece: str) -> str:
+    """Return what was found in the files, after making sure that the piece is the one thing not read."""
+    results = json.loads(done.stdout)["results"]
+    assert [each["subject"] for each in results if each["status"] == "unknown"] == [f"file:{piece}"]
+    assert (done.returncode, done.stderr) == (1, "")
+    return str(results[0]["id"])
+
+
 def test_an_engine_that_is_not_there(gpudoctor: Command, tmp_path: Path) -> None:
     done = gpudoctor("diagnose", "--container", "vllm", DOCKER_HOST=f"unix://{tmp_path}/none.sock")
     assert done.returncode == 2
@@ -135,6 +166,53 @@ def test_a_unit_without_a_line(tmp_path: Path) -> None:
     paste = Paste()
     fetch(paste, [], ["vllm.service"], None, root=str(tmp_path))
     assert [piece.problem for piece in paste.pieces] == ["the journal has no line of vllm.service"]
+
+
+@pytest.mark.tier("root")
+@pytest.mark.skipif(not JOURNAL_REMOTE.exists(), reason=NO_JOURNAL)
+def test_a_journal_that_this_user_may_not_read(tmp_path: Path) -> None:
+    journal(tmp_path, "ollama.service", LOST)
+    (file,) = (tmp_path / "var/log/journal").iterdir()
+    os.chown(file, 1000, 1000)
+    file.chmod(0o600)
+    asked = (
+        "import sys; from gpudoctor.cli.service_logs import fetch; from gpudoctor.evidence.paste import Paste;"
+        "paste = Paste(); fetch(paste, [], ['ollama.service'], None, root=sys.argv[1]);"
+        "print(*(piece.problem for piece in paste.pieces))"
+    )
+    done = subprocess.run([*AS_ANYBODY, sys.executable, "-c", asked, str(tmp_path)], capture_output=True, text=True,
+                          check=True, timeout=120)  # fmt: skip
+    assert done.stdout == (
+        "no permission to read the journal of ollama.service: add the user to the group systemd-journal or adm, or use "
+        "sudo\n"
+    )
+
+
+HUNG = """
+import sys
+from gpudoctor.cli import main, service_logs
+service_logs._PATIENCE["unit"] = 2.0
+sys.argv = ["gpudoctor", "diagnose", "good.txt", "--unit", "ollama.service", "--json"]
+main()
+"""
+
+
+@pytest.mark.tier("root")
+@pytest.mark.parametrize("first", ["", f"echo {LOST}; "], ids=["silent", "after a line"])
+def test_a_journal_that_hangs(tmp_path: Path, first: str) -> None:
+    stand_in = tmp_path / "bin/journalctl"
+    stand_in.parent.mkdir()
+    stand_in.write_text(f"#!/bin/sh\n{first}echo $$ > {tmp_path}/pid\nexec sleep 600\n", encoding="utf-8")
+    stand_in.chmod(0o755)
+    (tmp_path / "good.txt").write_text(LOST, encoding="utf-8")
+    # Commands are looked for in the system's own folders, whatever PATH says.
+    inside = f'mount --bind {stand_in.parent} /usr/local/sbin && exec "$@"'
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", inside, "sh", sys.executable, "-c", HUNG],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert judged_beside(done, "unit ollama.service") == "container.gpu-lost"
+    assert not Path("/proc", (tmp_path / "pid").read_text(encoding="utf-8").strip()).exists()
 
 
 @pytest.mark.parametrize("name", ["-rf", "a b", "", "a\nb", "x" * 300, "../containers"])
