@@ -34,6 +34,39 @@ DOCKER = (
     "iptables-nft -P FORWARD DROP",
     "iptables-nft -A DOCKER-USER -j RETURN",
 )
+#: As Docker 29 keeps its rules with its nftables backend.
+DOCKER_NFT = f"""
+table ip docker-bridges {{
+  map forward-in {{ type ifname : verdict; elements = {{ "docker0" : jump in-docker0 }} }}
+  map forward-out {{ type ifname : verdict; elements = {{ "docker0" : jump out-docker0 }} }}
+  chain in-docker0 {{
+    ct state established,related counter accept
+    iifname "docker0" counter accept comment "ICC"
+    ip daddr {INNER4} tcp dport 80 counter accept
+    counter drop comment "UNPUBLISHED PORT DROP"
+  }}
+  chain out-docker0 {{
+    ct state established,related counter accept
+    counter accept comment "OUTGOING"
+  }}
+  chain forward {{
+    type filter hook forward priority filter; policy accept;
+    oifname vmap @forward-in
+    iifname vmap @forward-out
+  }}
+  chain published {{
+    tcp dport 8000 counter dnat to {INNER4}:80 comment "DNAT"
+  }}
+  chain prerouting {{
+    type nat hook prerouting priority dstnat; policy accept;
+    fib daddr type local counter jump published
+  }}
+  chain raw {{
+    type filter hook prerouting priority raw; policy accept;
+    ip daddr {INNER4} iifname != "docker0" counter drop comment "DROP DIRECT ACCESS"
+  }}
+}}
+""".strip()
 LISTEN = """
 import socket, sys, time
 family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
@@ -117,6 +150,8 @@ def rules(networks: None) -> Iterator[None]:
     inside("server", "sysctl", "-qw", "net.ipv4.ip_forward=1")
     yield
     inside("server", "nft", "flush", "ruleset")
+    if Path("/usr/sbin/iptables-legacy").exists():
+        inside("server", "iptables-legacy", "-F")
 
 
 @pytest.fixture
@@ -197,6 +232,21 @@ CASES: list[tuple[str, str, int, tuple[str, ...], bool]] = [
     ("DOCKER-USER by a port that is the host's", "inner", 8000,
      (*DOCKER, "iptables-nft -I DOCKER-USER -p tcp --dport 8000 -j DROP"), False),
     ("the container's own port from outside", "inner", 80, DOCKER, False),
+    ("a published port of Docker's nftables rules", "inner", 8000, (DOCKER_NFT,), False),
+    ("the container's own port, by Docker's nftables rules", "inner", 80, (DOCKER_NFT,), False),
+    ("Kubernetes' marks", "0.0.0.0", 8000,
+     ("iptables-nft -A INPUT -m mark --mark 0x8000/0x8000 -j DROP",
+      "iptables-nft -t mangle -A PREROUTING -j MARK --or-mark 0x4000"), False),
+    ("new connections only", "0.0.0.0", 8000,
+     ("iptables-nft -P INPUT DROP", "iptables-nft -A INPUT -m conntrack --ctstate NEW -j ACCEPT",
+      "iptables-nft -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT"), False),
+    ("answers are dropped", "0.0.0.0", 8000, ("iptables-nft -P OUTPUT DROP",), False),
+    ("scans are dropped", "0.0.0.0", 8000,
+     ("iptables-nft -A INPUT -p tcp --tcp-flags ALL NONE -j DROP",
+      "iptables-nft -A INPUT -p tcp ! --syn -m conntrack --ctstate NEW -j DROP"), False),
+    ("the older iptables drops", "0.0.0.0", 8000, ("iptables-legacy -A INPUT -p tcp --dport 8000 -j DROP",), False),
+    ("the older iptables lets in", "0.0.0.0", 8000,
+     ("iptables-legacy -A INPUT -p tcp --dport 8000 -j ACCEPT", "iptables-legacy -A INPUT -p tcp --syn -j DROP"), False),
     ("packets are not forwarded", "inner", 8000, (*DOCKER, "sysctl -qw net.ipv4.ip_forward=0"), False),
     ("nft forwards nothing", "inner", 8000,
      (*DOCKER, "nft add table inet t", "nft add chain inet t fw { type filter hook forward priority 0; policy drop; }"),
@@ -210,6 +260,11 @@ def test_foretold_equals_found(
     rules: None, listeners: list[subprocess.Popen[str]], where: str, port: int, commands: tuple[str, ...], six: bool
 ) -> None:
     for command in commands:
+        if command.startswith("table"):
+            loader = ["ip", "netns", "exec", f"{RUN}-server", "nft", "-f", "-"]
+            done = subprocess.run(loader, input=command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            continue
         inside("server", "sh", "-c", command.replace("{", "'{").replace("}", "}'") if "nft add chain" in command
                else command.replace("{ 22", "'{ 22").replace("}", "}'"))
     if where:
