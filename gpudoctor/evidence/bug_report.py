@@ -83,7 +83,7 @@ class Section(NamedTuple):
     @property
     def searched(self) -> bool:
         """True for a file of the system's log, which holds many boots and repeats what the journal has."""
-        return self.name.startswith("/var/log/") and self.name.endswith(
+        return self.name.startswith("/") and self.name.endswith(
             ("/messages", "/kern.log", "/kernel.log", "/dmesg")
         )
 
