@@ -2,7 +2,7 @@
 
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.reports.report import Report
-from gpudoctor.reports.summary import NOTHING_JUDGED, deciding, nothing_judged, one_line, roots
+from gpudoctor.reports.summary import deciding, nothing_judged, one_line, roots, why_nothing
 from gpudoctor.reports.words import harmless
 
 WORDS = {"pass": "OK", "warn": "WARNING", "fail": "CRITICAL", "unknown": "UNKNOWN"}
@@ -15,7 +15,7 @@ def render(report: Report, facts: Snapshot) -> str:
     figures = " ".join(f"{name}={counts[name]};;;0" for name in ("fail", "warn", "unknown", "pass"))
     figures += f" time={report.run.duration_s}s;;;0"
     word = "UNKNOWN" if nothing_judged(report) else WORDS[report.verdict]
-    first = _text(NOTHING_JUDGED if nothing_judged(report) else one_line(deciding(report)))
+    first = _text(why_nothing(report) if nothing_judged(report) else one_line(deciding(report)))
     others = [r for r in roots(report, "fail", "warn", "unknown") if r not in deciding(report)[:1]]
     lines = [f"{WORDS[r.status]} {r.id} {r.subject}: {r.message}" for r in others]
     if len(lines) > _MOST_LINES:

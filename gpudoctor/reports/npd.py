@@ -2,7 +2,7 @@
 
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.reports.report import Report
-from gpudoctor.reports.summary import NOTHING_JUDGED, deciding, nothing_judged, one_line
+from gpudoctor.reports.summary import deciding, nothing_judged, one_line, why_nothing
 
 #: NPD's default ``max_output_length``; it cuts bytes, not characters.
 MAX_BYTES = 80
@@ -10,7 +10,7 @@ MAX_BYTES = 80
 
 def render(report: Report, facts: Snapshot) -> str:
     """Return the line."""
-    return line(NOTHING_JUDGED if nothing_judged(report) else one_line(deciding(report))) + "\n"
+    return line(why_nothing(report) if nothing_judged(report) else one_line(deciding(report))) + "\n"
 
 
 def line(text: str) -> str:

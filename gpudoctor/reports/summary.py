@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from gpudoctor.checking.finding import Status
 from gpudoctor.reports.report import Report, ReportResult
 
-#: Said to monitors where every check was skipped.
-NOTHING_JUDGED = "nothing was judged: every check was skipped here"
+#: Whose reason for a skip tells why a whole area was: on a Kubernetes node without Docker containers cannot be judged.
+_GATE = "docker.unreachable"
 
 
 def roots(report: Report, *statuses: Status) -> list[ReportResult]:
@@ -32,6 +32,12 @@ def deciding(report: Report) -> list[ReportResult]:
 def nothing_judged(report: Report) -> bool:
     """Tell whether a pass means only that every check that was asked for was skipped."""
     return report.verdict == "pass" and not report.run.judged
+
+
+def why_nothing(report: Report) -> str:
+    """Return what monitors are told where every check was skipped."""
+    gate = next((r for r in report.results if r.id == _GATE), None)
+    return "nothing was judged: " + ("every check was skipped here" if gate is None else gate.message)
 
 
 def one_line(results: Sequence[ReportResult]) -> str:

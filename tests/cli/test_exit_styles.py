@@ -47,6 +47,14 @@ def test_a_monitor_does_not_hear_that_all_is_well_with_what_is_not_there(
     assert (done.returncode, "nothing was judged" in done.stdout) == (code, True)
 
 
+def test_a_node_without_docker_is_told_why_its_containers_are_unknown(gpudoctor: Command, checkout: Path) -> None:
+    record = checkout / "fixtures/rtx4090x4-without-docker/snapshot.json"
+    done = gpudoctor("check", "--snapshot", record, "--only", "docker", "--only", "container", "-f", "npd")
+    assert done.returncode == 2
+    assert done.stdout.startswith("nothing was judged: no Docker")
+    assert len(done.stdout.strip()) <= 80
+
+
 def test_a_format_for_monitors_brings_their_exit_codes() -> None:
     assert [style_for(None, None, name)[0] for name in ("nagios", "npd", "json")] == ["nagios", "npd", "default"]
 
