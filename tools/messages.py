@@ -20,6 +20,7 @@ import string
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
@@ -50,7 +51,7 @@ REASON_CALLS: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("unavailable", "no", "wrong", "_note", "_failed", "_stand_in", "closed", "CudaError", "Term",
                      "Integration", "Unreadable", "_explained", "Verdict", "_Need", "Format", "_broken"), (0, 1, 2)),
     **dict.fromkeys(("NoAnswer", "Unusable", "ComposeError", "Refused", "NotReplaced"), (0, 1, 2)),
-    "GpuPath": (3,), "Failure": (0, 1, 2), "render": (0,),
+    "GpuPath": (3,), "Failure": (0, 1, 2), "render": (0,), "_tell": (0,),
 }  # fmt: skip
 #: Names of lists that such sentences are gathered in.
 GATHERED = frozenset({"assumed", "why", "taken"})
@@ -75,6 +76,8 @@ def texts(root: Path = ROOT) -> Iterator[Text]:
         yield from ((text, str(path.relative_to(root))) for text in told)
     table = root / "gpudoctor" / "matrices" / "signatures.toml"
     yield from ((text, str(table.relative_to(root))) for text in _in_signatures(table))
+    faults = table.with_name("containers.toml")
+    yield from ((bug["what"], str(faults.relative_to(root))) for bug in _table(faults)["bugs"])
 
 
 def _in_code(tree: ast.Module, place: str) -> Iterator[str]:
@@ -230,12 +233,16 @@ def _named(node: ast.expr) -> str:
     return "value"
 
 
-def _in_signatures(path: Path) -> Iterator[str]:
+def _table(path: Path) -> dict[str, Any]:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
-    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def _in_signatures(path: Path) -> Iterator[str]:
+    table = _table(path)
     for row in (*table.get("verdict", ()), *table.get("verdicts", ()), *table.get("signature", ()),
                 *table.get("signatures", ())):  # fmt: skip
         if row.get("message"):

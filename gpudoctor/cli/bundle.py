@@ -118,8 +118,8 @@ def _announce() -> tuple[tuple[str, ...], tuple[str, ...]]:
     except PipFailure as failure:
         raise BundleError(str(failure)) from None
     asked = ", ".join(where.hosts) or "no host"
-    also = f"; reads {', '.join(where.local)}" if where.local else ""
-    _tell(f"asks {asked}, as pip is set{also}")
+    local = ", ".join(where.local)
+    _tell(f"asks {asked}, as pip is set; reads {local}" if local else f"asks {asked}, as pip is set")
     return command, where.hosts
 
 
