@@ -176,10 +176,11 @@ def _shared(on: dict[int, list[_Holder]], cards: dict[int, Gpu]) -> Iterator[Fin
         place = last.requests[0].place if last.requests else last.place
         strange = tuple(each.service.name for each in holders if not each.load.known or each.load.problem is not None)
         if strange and need <= room:
-            yield unknown(last.subject, "shares GPU {index} with {others}; what {strange} will need is not known",
-                          index=index, others=others, strange=strange, evidence=seen,
-                          fix=step("Say which models they hold, and see whether all fit.", "gpudoctor plan {file}",
-                                   file=last.place.file))
+            yield at(place, unknown(
+                last.subject, "shares GPU {index} with {others}; what {strange} will need is not known", index=index,
+                others=others, strange=strange, evidence=seen,
+                fix=step("Say which models they hold, and see whether all fit.", "gpudoctor plan {file}",
+                         file=last.place.file)))
             continue
         if need <= room:
             yield passed(last.subject, "shares GPU {index} with {others}, and they fit together", index=index,

@@ -231,9 +231,39 @@ def _gpus(node: Node, key: str, paths: Paths) -> Node:
     return node if isinstance(node.value, list) else node._replace(value=[Node({"count": node}, node.place)])
 
 
+def _pairs(node: Node, key: str, paths: Paths) -> Node:
+    """A mapping, or a list of NAME=VALUE; what is neither is left for Compose to refuse."""
+    if not isinstance(node.value, list) or not all(isinstance(each.value, str) for each in node.value):
+        return node
+    sign = ":" if key == "extra_hosts" else "="
+    found: dict[str, Node] = {}
+    for each in node.value:
+        # Hosts are written both ways; a name has neither sign.
+        mark = "=" if "=" in each.value else sign
+        name, _, value = each.value.partition(mark)
+        found[name] = each._replace(value=value)
+    return node._replace(value=found)
+
+
+def _names(node: Node, key: str, paths: Paths) -> Node:
+    """A mapping, or a list of names."""
+    if not isinstance(node.value, list) or not all(isinstance(each.value, str) for each in node.value):
+        return node
+    return node._replace(value={each.value: Node(None, each.place) for each in node.value})
+
+
+def _build(node: Node, key: str, paths: Paths) -> Node:
+    return node._replace(value={"context": node}) if isinstance(node.value, str) else node
+
+
+def _several(node: Node, key: str, paths: Paths) -> Node:
+    return node._replace(value=[node]) if isinstance(node.value, str) else node
+
+
 _Form = Callable[[Node, str, Paths], Node]
 _FORMS: dict[str, _Form] = {
     "command": _words, "entrypoint": _words, "environment": _environment, "depends_on": _depends_on,
     "env_file": _env_files, "devices": _devices, "volumes": _volumes, "ports": _ports, "profiles": _text_list,
-    "gpus": _gpus,
+    "gpus": _gpus, "labels": _pairs, "annotations": _pairs, "sysctls": _pairs, "extra_hosts": _pairs,
+    "networks": _names, "build": _build, "dns": _several, "dns_search": _several, "tmpfs": _several,
 }  # fmt: skip

@@ -41,7 +41,7 @@ def without_tags(node: Node) -> Node:
 
 
 def _merge(base: Node, over: Node, path: str) -> Node:
-    if over.tag == "!override" or path in _WHOLE:
+    if over.tag == "!override" or path in _WHOLE or path.startswith("ulimits."):
         return over
     if over.value is None:
         # A key without a value takes nothing away.

@@ -19,13 +19,23 @@ _PLACEHOLDERS = frozenset({"", "empty", "none", "null", "dummy", "not-needed", "
                            "sk-no-key-required", "false", "true", "0", "1"})
 _FLAGS = re.compile(r"--?(?:[a-z0-9]+[-_])*(?:api[-_]?keys?|hf[-_]?token|token|password|secret)", re.IGNORECASE)
 
+#: In the line that a shell is given. ``$KEY`` is no secret: the shell fills it in.
+_INSIDE = re.compile(
+    rf"(?<![\w-])({_FLAGS.pattern})([ \t]+|=)(\"[^\"$]+\"|'[^'$]+'|[^\s\"'$-][^\s\"'$]*)", re.IGNORECASE)
+
 
 def is_secret(name: str, value: str | None) -> bool:
     """Tell whether a variable's value must not be shown."""
     if value is None:
         return False
     named = _NAME.search(name) is not None and not _NO_SECRET.search(name)
-    return (named and value.strip().lower() not in _PLACEHOLDERS) or _VALUE.search(value) is not None
+    return (named and not _stands_for_one(value)) or _VALUE.search(value) is not None
+
+
+def _stands_for_one(value: str) -> bool:
+    """True for what is written where a secret would stand: ``none``, ``<your token>``."""
+    value = value.strip()
+    return value.lower() in _PLACEHOLDERS or (value.startswith("<") and value.endswith(">"))
 
 
 def has_password(value: str | None) -> bool:
@@ -49,13 +59,16 @@ def shown_words(words: list[str]) -> tuple[tuple[str, ...], list[tuple[int, str]
         name, equals, value = word.partition("=")
         if flag and not word.startswith("-"):
             # Placeholders stand there, too.
-            secret = word.strip().lower() not in _PLACEHOLDERS
+            secret = not _stands_for_one(word)
             kept.append(HIDDEN if secret else word)
             if secret:
                 found.append((at, flag))
-        elif equals and _FLAGS.fullmatch(name) and value.strip().lower() not in _PLACEHOLDERS:
+        elif equals and _FLAGS.fullmatch(name) and not _stands_for_one(value):
             kept.append(f"{name}={HIDDEN}")
             found.append((at, name))
+        elif (inside := _INSIDE.search(word)) is not None and not _stands_for_one(inside[3].strip("\"'")):
+            kept.append(_URL_USER.sub(rf"\1{HIDDEN}@", _VALUE.sub(HIDDEN, _INSIDE.sub(rf"\1\2{HIDDEN}", word))))
+            found.append((at, inside[1]))
         elif _VALUE.search(word):
             kept.append(_VALUE.sub(HIDDEN, word))
             found.append((at, "a key"))

@@ -39,6 +39,8 @@ _SWITCHES = {"--enforce-eager": "enforce_eager", "--cpu-moe": "cpu_moe"}
 _VARIABLES = {
     "OLLAMA_CONTEXT_LENGTH": "context", "OLLAMA_NUM_PARALLEL": "parallel", "OLLAMA_KV_CACHE_TYPE": "kv_cache_type",
     "OLLAMA_FLASH_ATTENTION": "flash_attention", "MODEL_ID": "model", "NUM_SHARD": "tensor_parallel",
+    "LLAMA_ARG_MODEL": "model", "LLAMA_ARG_CTX_SIZE": "context", "LLAMA_ARG_N_PARALLEL": "parallel",
+    "LLAMA_ARG_N_GPU_LAYERS": "gpu_layers",
 }  # fmt: skip
 _COUNTS = frozenset({"tensor_parallel", "pipeline_parallel", "max_num_seqs", "max_num_batched_tokens", "parallel",
                      "gpu_layers", "ubatch", "batch"})  # fmt: skip
