@@ -56,6 +56,11 @@ def test_a_tag_with_a_date_or_a_training_is_the_same_shape(tag: str, same: str) 
     assert load(tag).parameters == load(same).parameters
 
 
+def test_a_word_before_an_underscore_is_no_owner_unless_it_is_one() -> None:
+    with pytest.raises(Unusable):
+        load("somebody/abliterated_Llama-3.1-8B-Instruct")
+
+
 def test_the_eight_billion_of_one_name_are_two_models() -> None:
     assert load("deepseek-r1:8b-llama-distill").architecture == "llama"
     assert load("deepseek-r1:8b").architecture == "qwen3"

@@ -113,8 +113,8 @@ def keys(name: Name) -> list[str]:
     short = base.rpartition("/")[2]
     found += [short, short.removeprefix("meta-"), loose(short)]
     owner, joint, rest = short.partition("_")
-    if joint and "/" in base and owner and rest:  # bartowski/Qwen_Qwen3-8B names the first owner too
-        found += [f"{owner}/{rest}", rest, loose(rest)]
+    if joint and "/" in base:  # bartowski/Qwen_Qwen3-8B names the first owner too
+        found.append(f"{owner}/{rest}")
     return list(dict.fromkeys(found))
 
 
