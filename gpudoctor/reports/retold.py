@@ -108,6 +108,9 @@ def _values(template: _Template, text: str) -> dict[str, str] | None:
         if stop <= at or stop > end or values.get(name, text[at:stop]) != text[at:stop]:
             return None
         values[name] = text[at:stop]
+        if at == 0 and ": " in values[name].removesuffix(": "):
+            # What stands before a colon is a place: the sentence begins behind it.
+            return None
         at = stop + len(words)
     return values
 
