@@ -8,9 +8,12 @@ A container's published port is turned to the container before the rules for thi
 passes FORWARD and DOCKER-USER, not INPUT, so that ufw neither opens nor closes it. Behind a router, forward to this
 machine's port (the left one of `8080:8000`), never to the container's.
 
-What the rules do with a connection from outside is worked out, not tried: `gpudoctor serving --from HOST` names the
-command that tries it on the other side. A rule that is not understood makes it unknown. Rules beyond this machine (a
-cloud's security group, a router) cannot be seen from here.
+What the rules do with a connection from outside, its answers and what follows is worked out, not tried: `gpudoctor
+serving --from HOST` names the command that tries it on the other side. A rule that is not understood makes it unknown.
+Rules beyond this machine (a cloud's security group, a router) and programs of tc or XDP cannot be seen from here.
+
+An engine whose container publishes no port (Ollama behind a web page in one Docker network) is asked at the container's
+own address. That network may be out of this machine's reach (rootless engines, virtual machines): then it is unknown.
 
 `gpudoctor serving` asks each engine itself. Where one runs and gives no answer that can be judged, this says why; where
 nothing was found to ask, it says so, because silence is not health.

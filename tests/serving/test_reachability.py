@@ -12,7 +12,7 @@ import pytest
 
 from gpudoctor.facts.firewall import Firewall, Interface, Ruleset
 from gpudoctor.judging.reach import scope_of, ways
-from gpudoctor.probes.iptables_rules import chains_of
+from gpudoctor.probes.iptables_rules import chains_of, sets_of
 from gpudoctor.probes.nft_rules import Tables
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -154,3 +154,38 @@ def test_what_is_no_rule_set_is_refused(text: str) -> None:
 ])  # fmt: skip
 def test_odd_parts_of_a_rule_set_do_no_harm(item: dict[str, Any]) -> None:
     assert Tables(json.dumps({"nftables": [item]})).chains == ()
+
+
+@pytest.mark.parametrize(("port", "sender", "fate"), [(8000, "10.95.0.7", "reject"), (22, "10.95.0.7", "accept"),
+                                                      (8000, "fd95::7", "reject"), (22, "fd95::7", "accept"),
+                                                      (8000, None, "reject")])  # fmt: skip
+def test_the_rules_of_firewalld_leave_nothing_unknown(port: int, sender: str | None, fate: str) -> None:
+    """Listed by nft beneath a real firewalld 1.3.3: zone public, which lets ssh in."""
+    text = (Path(__file__).parent / "recorded" / "firewalld-1.3.3.json").read_text()
+    place = Interface(name="eth0", addresses=("10.95.0.1/24", "fd95::1/64"), default=True)
+    facts = Firewall(interfaces=(place,), rules=Ruleset(chains=Tables(text).chains))
+    found = ways(port, ("0.0.0.0", "::"), facts, sender)
+    assert {way.fate for way in found} == {fate}
+
+
+def test_a_rule_for_new_connections_alone_is_no_conversation() -> None:
+    assert fate(FILTER.format(policy="DROP", rules="-A INPUT -m conntrack --ctstate NEW -j ACCEPT")) == "drop"
+
+
+def test_an_empty_ipset_holds_nobody() -> None:
+    assert sets_of("create friends hash:net family inet\n") == {"friends": ("none",)}
+
+
+def test_an_ipset_that_is_not_understood_is_left_out() -> None:
+    text = "create a hash:net\nadd a 10.0.0.0/8 nomatch\ncreate b hash:ip,port\nadd b 10.0.0.1,tcp:80\n"
+    assert sets_of(text) == {}
+
+
+def test_members_of_an_ipset_are_let_in_and_others_are_not() -> None:
+    saved = FILTER.format(policy="DROP", rules="-A INPUT -m set --match-set friends src -j ACCEPT\n"
+                          "-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT")  # fmt: skip
+    place = Interface(name="eth0", addresses=("192.0.2.1/24",), default=True)
+    chains = tuple(chains_of(saved, "ip", {"friends": ("192.0.2.9",)}))
+    facts = Firewall(interfaces=(place,), rules=Ruleset(chains=chains))
+    told = {who: ways(8000, ("0.0.0.0",), facts, who)[0].fate for who in ("192.0.2.9", "192.0.2.8")}
+    assert told == {"192.0.2.9": "accept", "192.0.2.8": "drop"}
