@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 
+import msgspec
+
 from gpudoctor.checking.finding import Evidence, Finding, Location, Step, Value, saw, skipped
 from gpudoctor.facts.gpus import Gpus
 from gpudoctor.facts.signatures import LogMatch, Signatures
 from gpudoctor.facts.snapshot import Snapshot
 from gpudoctor.judging.log_remedies import remedy
+from gpudoctor.judging.module_build import other_kernel, refuted
 from gpudoctor.matrices import signatures as table
 
 _MOST_LINES = 5
@@ -30,15 +33,18 @@ def told(log: Signatures, check: str, facts: Snapshot | None = None) -> Iterator
     signature = table.by_key().get(first.signature)
     values: dict[str, Value] = {name: value for match in reversed(matches) for name, value in match.values.items()}
     own = signature.message if signature is not None and signature.message else None
-    question = _question(log, check, matches)
+    question = _question(log, check, matches, facts)
+    built = other_kernel(facts) if check == "driver.not-loaded" else None
     ways = tuple(Step(way.text, way.command, way.risk) for way in verdict.fix)
     yield Finding(
         status=(signature.status if signature is not None else None) or verdict.status,
         subject="host",
         message=own or verdict.message,
         params=values,
-        evidence=(*_lines(matches), *_look_alike(check, facts), *_undecided(question)),
-        fix=(*_asked(question), *(remedy(verdict.remedy, values, log, facts) if verdict.remedy else ()), *ways),
+        evidence=(*_lines(matches), *(built.evidence if built else ()), *_look_alike(check, facts),
+                  *_undecided(question)),
+        fix=(*(built.fix if built else ()), *_asked(question),
+             *(remedy(verdict.remedy, values, log, facts) if verdict.remedy else ()), *ways),
         location=Location(first.file, first.line),
         links=links(matches),
     )
@@ -50,7 +56,9 @@ def _lines(matches: tuple[LogMatch, ...]) -> tuple[Evidence, ...]:
     return tuple(saw(_place(match), match.text, match.file) for match in distinct[:_MOST_LINES])
 
 
-def _question(log: Signatures, check: str, matches: tuple[LogMatch, ...]) -> table.Question | None:
+def _question(
+    log: Signatures, check: str, matches: tuple[LogMatch, ...], facts: Snapshot | None
+) -> table.Question | None:
     """Return what to ask because the lines have other causes, too; None once the paste decides."""
     question = table.questions().get(check)
     if question is None or set(question.unless) & set(log.context):
@@ -58,7 +66,14 @@ def _question(log: Signatures, check: str, matches: tuple[LogMatch, ...]) -> tab
     if any(match.signature not in question.signatures for match in matches):
         return None
     others = {answer.means for answer in question.answers} - {check}
-    return None if any(match.check in others for match in log.matches) else question
+    if any(match.check in others for match in log.matches):
+        return None
+    if check != "driver.not-loaded":
+        return question
+    # What another piece of the paste answers is not asked again.
+    out = refuted(facts)
+    left = tuple(answer for answer in question.answers if answer.means not in out)
+    return msgspec.structs.replace(question, answers=left) if left and other_kernel(facts) is None else None
 
 
 def _undecided(question: table.Question | None) -> tuple[Evidence, ...]:

@@ -88,3 +88,21 @@ def test_a_command_quotes_once(gpudoctor: Command, tmp_path: Path) -> None:
     (tmp_path / "paste.txt").write_text("vllm serve Qwen/Qwen3-32B\n" + OWN + gpus, encoding="utf-8")
     said = gpudoctor("diagnose", "paste.txt", cwd=tmp_path).stdout
     assert "--hardware '1x GeForce RTX 4090' " in said
+
+
+SILENT = "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\n"
+UNAME = "Linux gpu01 6.8.0-87-generic #88-Ubuntu SMP PREEMPT_DYNAMIC Sat Oct 11 09:28:41 UTC 2025 x86_64 GNU/Linux\n"
+
+
+def test_a_module_built_for_another_kernel_is_told_and_nothing_asked(
+    found: Callable[[str], list[dict[str, Any]]],
+) -> None:
+    told = found(SILENT + "nvidia/580.95.05, 6.8.0-85-generic, x86_64: installed\n" + UNAME)[0]
+    assert "The module was built for 6.8.0-85-generic, and 6.8.0-87-generic runs" in told["fix"][0]["text"]
+    assert "causes left" not in json.dumps(told)
+
+
+def test_what_the_paste_answers_is_not_asked_again(found: Callable[[str], list[dict[str, Any]]]) -> None:
+    told = json.dumps(found(SILENT + "SecureBoot disabled\n")[0]["fix"])
+    assert "driver.nouveau-bound" in told
+    assert "driver.blocked-by-secure-boot" not in told
