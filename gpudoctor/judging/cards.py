@@ -1,7 +1,7 @@
 """What several GPU checks ask: which product a GPU is, which GPUs one model is meant for, how they are linked."""
 
 from gpudoctor.checking.target import Target
-from gpudoctor.evidence.kernel_log import plain_address
+from gpudoctor.evidence.kernel_messages import plain_address
 from gpudoctor.facts.base import Unavailable
 from gpudoctor.facts.gpus import Gpu, Gpus
 from gpudoctor.matrices import gpus as table

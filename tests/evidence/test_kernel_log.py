@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpudoctor.evidence.kernel_line import Stamp, split_line
-from gpudoctor.evidence.kernel_log import KernelLogReader, plain_address, read_events
+from gpudoctor.evidence.kernel_log import KernelLogReader, read_events
+from gpudoctor.evidence.kernel_messages import plain_address
 from gpudoctor.facts.kernel_log import KernelEvent
 
 
