@@ -38,6 +38,12 @@ def machine_for(facts: Snapshot, names: Collection[str], link: str | None) -> Ha
     ``names`` empty: everything that runs is planned anew.
     """
     hardware = hardware_of(facts, None)
+    sliced = _sliced(facts)
+    whole = tuple(gpu for gpu in hardware.gpus if gpu.number not in sliced)
+    if hardware.gpus and not whole:
+        raise Unusable("every GPU here is divided into MIG slices, and a plan places services on whole GPUs",
+                       hint='plan a slice as a GPU: --hardware "1x A100 80GB" --free 19GiB')
+    hardware = hardware._replace(gpus=whole)
     own = _containers(facts, names)
     gpus = tuple(_emptied(gpu, facts, own, everything=not names) for gpu in hardware.gpus)
     return hardware._replace(gpus=gpus, link=link, assumed=(*hardware.assumed, *_unseen(facts)))
@@ -50,8 +56,16 @@ def _unseen(facts: Snapshot) -> Iterator[str]:
         if gpu.failure is not None or isinstance(total, Unavailable):
             why = gpu.failure or (total.reason if isinstance(total, Unavailable) else "")
             yield f"GPU {gpu.index} is left out, it does not answer: {why}"
+    for index in sorted(_sliced(facts)):
+        yield f"GPU {index} is left out, it is divided into MIG slices"
     if isinstance(facts.containers, Unavailable):
         yield f"no container is of the plan, they cannot be seen: {facts.containers.reason}"
+
+
+def _sliced(facts: Snapshot) -> frozenset[int]:
+    """Return the GPUs in MIG mode: nothing runs on the whole of one."""
+    gpus = facts.gpus.gpus if isinstance(facts.gpus, Gpus) else ()
+    return frozenset(gpu.index for gpu in gpus if not isinstance(gpu.mig, Unavailable) and gpu.mig.enabled)
 
 
 def _containers(facts: Snapshot, names: Collection[str]) -> frozenset[str]:

@@ -129,3 +129,11 @@ def test_control_sequences_do_not_reach_the_terminal(gpudoctor: Run, tmp_path: P
     assert done.returncode == 0
     assert "\x1b" not in done.stdout
     assert "\u202e" not in done.stdout
+
+
+def test_a_gpu_in_slices_is_not_planned_as_a_whole(gpudoctor: Run, tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text(row('memory = "60GiB"'))
+    machine = Path(__file__).parents[2] / "fixtures" / "a100-two-mig-slices-for-one-engine" / "snapshot.json"
+    done = gpudoctor("plan", path, "--snapshot", machine)
+    assert (done.returncode, "divided into MIG slices" in done.stderr) == (2, True)
