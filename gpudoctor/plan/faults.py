@@ -150,8 +150,8 @@ def _unverified(plan: Plan) -> Iterator[Result]:
         share = share_beside(placed.question, tokens) if placed.service.engine == "sglang" and placed.question else None
         if share is not None:
             yield result_of("compose.overcommit", failed(
-                placed.service.subject, "its share of {written} serves only if it starts first: SGLang takes it of what "
-                "is free then", written=prediction.settings.gpu_memory_utilization,
+                placed.service.subject, "its share of {written} serves only if it starts first: SGLang takes it of "
+                "what is free then", written=prediction.settings.gpu_memory_utilization,
                 fix=step("Write --mem-fraction-static {share} and --max-total-tokens {tokens}: that serves whatever "
                          "starts first.", share=share, tokens=tokens)), placed.service)  # fmt: skip
             continue
