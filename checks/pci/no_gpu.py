@@ -45,20 +45,21 @@ def no_gpu(
     # A container sees the whole bus and is given some of the GPUs.
     in_container = isinstance(host, Host) and host.container is not None
     if isinstance(gpus, Gpus) and lists and len(gpus.gpus) < len(ours) and not in_container:
-        # A listing without addresses does not tell which one is missing.
-        known = all(isinstance(each.pci_address, str) for each in gpus.gpus)
-        yield failed(
-            "host",
-            "the PCI bus shows {on_bus} NVIDIA GPUs, NVML lists {listed}: missing {lost}" if known
-            else "the PCI bus shows {on_bus} NVIDIA GPUs, only {listed} are listed",
-            on_bus=len(ours), listed=len(gpus.gpus),
-            lost=tuple(d.address for d in ours if d.address.lower() not in listed),
-            evidence=(seen, saw("GPUs in NVML", len(gpus.gpus), "nvmlDeviceGetCount_v2")),
-            fix=(
-                step("Read what the driver said about it.", "sudo dmesg | grep -E 'NVRM|Xid'"),
-                step("Power the machine off and on; if the GPU stays away, reseat it, then have it replaced."),
-            ),
+        evidence = (seen, saw("GPUs in NVML", len(gpus.gpus), "nvmlDeviceGetCount_v2"))
+        fix = (
+            step("Read what the driver said about it.", "sudo dmesg | grep -E 'NVRM|Xid'"),
+            step("Power the machine off and on; if the GPU stays away, reseat it, then have it replaced."),
         )
+        # A listing without addresses does not tell which one is missing.
+        if all(isinstance(each.pci_address, str) for each in gpus.gpus):
+            yield failed(
+                "host", "the PCI bus shows {on_bus} NVIDIA GPUs, NVML lists {listed}: missing {lost}",
+                on_bus=len(ours), listed=len(gpus.gpus),
+                lost=tuple(d.address for d in ours if d.address.lower() not in listed), evidence=evidence, fix=fix,
+            )
+        else:
+            yield failed("host", "the PCI bus shows {on_bus} NVIDIA GPUs, only {listed} are listed",
+                         on_bus=len(ours), listed=len(gpus.gpus), evidence=evidence, fix=fix)
         return
     yield passed("host", "{nvidia} NVIDIA and {amd} AMD GPUs on the PCI bus", nvidia=len(pci.nvidia_gpus),
                  amd=len(pci.amd_gpus), evidence=seen)
