@@ -148,11 +148,16 @@ def _causes(symptom: str, graph: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """Yield the ids that explain this one, in the graph's order; of two that explain each other only the earlier."""
     order = {name: place for place, name in enumerate(graph)}
     for cause, explained in graph.items():
-        if cause == symptom or not any(fnmatchcase(symptom, pattern) for pattern in explained):
+        if cause == symptom or not any(_is(symptom, pattern) for pattern in explained):
             continue
-        mutual = any(fnmatchcase(cause, pattern) for pattern in graph.get(symptom, ()))
+        mutual = any(_is(cause, pattern) for pattern in graph.get(symptom, ()))
         if not (mutual and order[symptom] < order[cause]):
             yield cause
+
+
+def _is(check_id: str, pattern: str) -> bool:
+    # Few are patterns; each would cost the compilation of a regular expression.
+    return fnmatchcase(check_id, pattern) if "*" in pattern else check_id == pattern
 
 
 def _can_explain(cause: Result, symptom: Result) -> bool:
