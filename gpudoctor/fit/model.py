@@ -211,6 +211,8 @@ class Model(NamedTuple):
     """What could not be determined, one sentence each; widens the error band or makes a term null."""
     assumed: tuple[str, ...] = ()
     """What the source assumed to answer (a default quantization, a default tag)."""
+    repacked: bool = False
+    """Quantized by somebody else, and only the name was read: its groups and exceptions are the usual ones."""
 
     @property
     def weights_bytes(self) -> int:

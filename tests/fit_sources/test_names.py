@@ -56,6 +56,14 @@ def test_a_tag_with_a_date_or_a_training_is_the_same_shape(tag: str, same: str) 
     assert load(tag).parameters == load(same).parameters
 
 
+def test_what_another_publisher_repacked_is_said_to_be_known_by_name_only() -> None:
+    repacked = load("cyankiwi/Qwen3-30B-A3B-Instruct-2507-AWQ-4bit")
+    assert repacked.repacked
+    assert "only the name was read" in repacked.assumed[0]
+    for own in ("Qwen/Qwen3-30B-A3B-Instruct-2507-FP8", "unsloth/Qwen3-30B-A3B-GGUF:Q4_K_M", "unsloth/gpt-oss-20b"):
+        assert not load(own).repacked
+
+
 def test_a_word_before_an_underscore_is_no_owner_unless_it_is_one() -> None:
     with pytest.raises(Unusable):
         load("somebody/abliterated_Llama-3.1-8B-Instruct")

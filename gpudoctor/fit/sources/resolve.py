@@ -215,12 +215,21 @@ def from_catalogue(parsed: Name, quant: str | None, dtype: str | None, form: For
             raise no_gguf(quant)
         chosen = row.quantization
         assumed.append(f"quantization {chosen}")
+    repacked = form == "safetensors" and quant is None and chosen != native(blueprint) and _another(parsed, row)
+    if repacked:
+        assumed.append(f"{chosen} in its usual groups, embeddings in 16 bit: only the name was read")
     model = build(
         blueprint, name=parsed.text, source="catalogue", form=form, quantization=chosen, dtype=dtype,
         layout=layout, together=tag,
         file_bytes=_published(row, key, chosen, form, native(blueprint)), origin=row.source, assumed=tuple(assumed),
-    )  # fmt: skip
+    )._replace(repacked=repacked)  # fmt: skip
     return remember(model, blueprint, layout=layout, dtype=dtype, together=tag)
+
+
+def _another(parsed: Name, row: Row) -> bool:
+    """Whether a repository belongs to another publisher than the model."""
+    owner = parsed.repository.partition("/")[0].lower()
+    return bool(owner) and owner != row.name.partition("/")[0].lower()
 
 
 def _published(row: Row, key: str, quant: str, form: Form, own: str) -> int | None:
