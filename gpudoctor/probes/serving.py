@@ -5,11 +5,15 @@ user named.
 """
 
 import os
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address, ip_interface
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
+import psutil
 
 from gpudoctor.facts.serving import Endpoint
 from gpudoctor.judging.endpoints import Candidate
@@ -26,6 +30,7 @@ OPTIONS = ("candidates", "key_env", "ca_file", "live", "read")
 _SECOND_LOOK_SECONDS = 1.0
 #: What is shorter ("EMPTY", "none") is a stand-in for a key, and a word that other facts may hold.
 _SHORTEST_KEY = 6
+_BRIDGES = re.compile(r"docker\d+$|br-[0-9a-f]{12}$|podman\d+$|cni-podman\d+$")
 #: What a network that this machine does not reach looks like.
 _NOT_THERE = ("refused", "timeout", "reset", "error", "name")
 
@@ -77,6 +82,12 @@ def _ask(
         return
     if candidate.origin == "process" and not (candidate.default or behind.listens_by_choice(candidate.port)):
         return
+    if candidate.origin == "inside" and not _on_own_bridge(candidate.url):
+        # A network on the wire (macvlan) might have the question leave this machine.
+        if candidate.sure:
+            reason = "the container publishes no port, and its network is no bridge of the engine's on this machine"
+            out.append("serving", "endpoints", _changed(known, kind="unpublished", failure=reason))
+        return
     # Should the child hang in there: who is not sure to be an engine is left out then, too.
     silent = "unpublished" if candidate.origin == "inside" else "timeout"
     spare = _changed(known, kind=silent) if candidate.sure else None
@@ -104,6 +115,20 @@ def _ask(
     if bounds is not None:
         endpoint = _changed(endpoint, live=tuple(measure(client, endpoint, bounds, doing)))
     out.append("serving", "endpoints", _without(endpoint, key))
+
+
+def _on_own_bridge(url: str) -> bool:
+    """True for an address in the network of a bridge that Docker or podman made here."""
+    host = ip_address(urlsplit(url).hostname or "")
+    for name, told in psutil.net_if_addrs().items():
+        for each in told if _BRIDGES.match(name) else ():
+            try:
+                network = ip_interface(f"{each.address.partition('%')[0]}/{each.netmask}").network
+            except ValueError:
+                continue  # a hardware address, or an IPv6 one: a container has an IPv4 one beside it
+            if host.version == network.version and host in network:
+                return True
+    return False
 
 
 def _facts(client: Callable[[], HttpClient], doing: Callable[[str], None]) -> Found:

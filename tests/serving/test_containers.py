@@ -114,3 +114,15 @@ def test_one_in_a_network_that_cannot_be_reached_is_no_failure(bare_engine: Engi
     hidden.unpause()
     (found,) = [r for r in report["results"] if r["id"] == "serving.unreachable"]
     assert (found["status"], "publishes no port" in found["message"]) == ("unknown", True)
+
+
+def test_one_whose_network_is_on_the_wire_is_not_asked(bare_engine: Engine, hidden: Any) -> None:
+    """By another name the bridge is nobody's that is known: it might be a cable."""
+    in_network = ["nsenter", "-t", str(bare_engine.pid), "-n"]
+    links = json.loads(subprocess.run([*in_network, "ip", "-j", "link"], capture_output=True, check=True).stdout)
+    (bridge,) = [each["ifname"] for each in links if each["ifname"].startswith("br-")]
+    subprocess.run([*in_network, "ip", "link", "set", bridge, "name", "lan0"], check=True)
+    report = ask(bare_engine, "--container", "hidden-brain")
+    subprocess.run([*in_network, "ip", "link", "set", "lan0", "name", bridge], check=True)
+    (found,) = [r for r in report["results"] if r["id"] == "serving.unreachable"]
+    assert (found["status"], "no bridge" in found["message"]) == ("unknown", True)
