@@ -48,6 +48,7 @@ _COUNTS = frozenset({"tensor_parallel", "pipeline_parallel", "max_num_seqs", "ma
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh"})
 #: -c, -lc, -ec: the next word is a whole line.
 _LINE = re.compile(r"-[a-z]{0,4}c")
+_LONGEST_LINE = 1 << 15
 
 
 class Service(NamedTuple):
@@ -160,7 +161,7 @@ def plain_words(words: Sequence[str]) -> list[str]:
 
 
 def _split(line: str) -> list[str]:
-    line = line.replace("\\\n", " ")
+    line = line[:_LONGEST_LINE].replace("\\\n", " ")
     try:
         return shlex.split(line, comments=True)
     except ValueError:
