@@ -49,7 +49,7 @@ _KERNEL = (
 _KERNEL_WORD = re.compile(b"|".join(re.escape(word.encode()) for word in _KERNEL), re.IGNORECASE)
 _MAX_LINE = 1000
 #: No more lines of one shape and one chunk are read for facts: 32 GPUs in nvidia-smi -q have not so many.
-_MAX_ALIKE = 500
+_MAX_ALIKE = 300
 #: A message of the driver goes on over so many lines.
 _JOINED_LINES = 4
 _NOTE_OF_KERNEL = re.compile(r"NVRM|Xid|RmInitAdapter|Killed process|amdgpu")

@@ -21,7 +21,7 @@ _MAX_SHAPE_BYTES = 500
 _LINES_PER_NEW_SHAPE = 8
 _TEXT_CHARS = 300
 #: A pattern in which figures decide is tried on so many lines of one shape.
-_MAX_TRIES = 2000
+_MAX_TRIES = 1000
 #: What users send to an engine is no message of the engine.
 _QUOTED = (b"received request", b"prompt: '", b'prompt: "', b'"messages": [', b"'messages': [")
 
