@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,13 +26,19 @@ def caddy(tmp_path: Path) -> Iterator[int]:
     program = tmp_path / "caddy"
     shutil.copy(shutil.which("sleep") or "/bin/sleep", program)
     child = subprocess.Popen([str(program), "60"])
+    end = time.monotonic() + 20
+    while Path(f"/proc/{child.pid}/comm").read_text() != "caddy\n":  # the kernel names it a moment after it starts
+        assert time.monotonic() < end
+        time.sleep(0.01)
     yield child.pid
     child.kill()
     child.wait()
 
 
 def test_one_that_runs_is_seen(caddy: int) -> None:
-    assert any((each.name, each.pid) == ("caddy", caddy) for each in _others(Root("/")))
+    # Of several in one place the oldest is named: another may run here.
+    (pid,) = [each.pid for each in _others(Root("/")) if each.name == "caddy" and each.container is None]
+    assert 0 < pid <= caddy
 
 
 def judged(processes: Processes) -> list[Result]:
