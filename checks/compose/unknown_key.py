@@ -6,7 +6,8 @@ the key without a word, and with it the GPUs or the limit that it was meant to s
 `gpus`, Compose itself drops.
 
 ## How to fix
-Correct the key, or move it to where it belongs; what is meant for other tools begins with `x-`.
+Correct the key (`gpudoctor compose fix` renames one that is misspelt), or move it to where it belongs; what is meant
+for other tools begins with `x-`.
 
 ## References
 - https://github.com/compose-spec/compose-spec/blob/main/schema/compose-spec.json

@@ -93,6 +93,22 @@ class Edit:
             holder, _, index = found[-1]
             self._become(delete_pair(self.text, self._root, holder, index))
 
+    def rename(self, path: Path, name: str) -> None:
+        """Give a key that is there another name, where it stands."""
+        holder = self.get(path[:-1])
+        if not isinstance(holder, dict) or path[-1] not in holder:
+            raise Refused(f"{_named(path)} is not written in this file")
+        if name in holder:
+            raise Refused(f"{name} is written beside it: which of the two is meant is yours to say")
+        renamed = {name if key == path[-1] else key: value for key, value in holder.items()}
+        holder.clear()
+        holder.update(renamed)
+        if found := self._find(path):
+            collection, _, index = found[-1]
+            key = collection.real.pairs[index][0]
+            quote = self.text[key.content] if key.style else ""
+            self._become(replace_scalar(self.text, key, f"{quote}{name}{quote}"))
+
     def delete_item(self, path: Path, index: int) -> None:
         """Take an item out of a list, and the list's own key with the last one."""
         items = self.get(path)

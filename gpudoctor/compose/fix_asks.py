@@ -22,6 +22,8 @@ class Ask(NamedTuple):
         compose_v1: Whether the machine has Compose v1 only.
         variable: One that no engine reads.
         instead: The variable that takes the same value; empty when there is none.
+        key: Where a key stands that Compose refuses, below the service, else the file: ``healthcheck.intervall``.
+        near: The known key that it is a misspelling of; empty when there is none.
         context: Tokens of context to set, which fit; None when nobody said for which model.
     """
 
@@ -33,6 +35,8 @@ class Ask(NamedTuple):
     compose_v1: bool = False
     variable: str = ""
     instead: str = ""
+    key: str = ""
+    near: str = ""
     context: int | None = None
 
     @property

@@ -32,7 +32,7 @@ def scope_gpus(edit: Edit, ask: Ask) -> str:
         raise Refused("gpus asks for certain GPUs already; CUDA_VISIBLE_DEVICES counts within them")
     if runtime is None and asked is None:
         raise Refused(f"service {ask.service} asks for no GPU")
-    wanted = _wanted(variables(edit, ask), ask.mixed)
+    wanted = _wanted(variables(edit, ask), ask)
     _reserve(edit, ask, wanted, after="runtime" if runtime else "gpus")
     for key in ("runtime", "gpus"):
         if key in edit.get(ask.path):
@@ -49,7 +49,7 @@ def request_gpus(edit: Edit, ask: Ask) -> str:
     if ask.amd:
         return _request_amd(edit, ask)
     found = variables(edit, ask)
-    wanted: Any = _wanted(found, ask.mixed)
+    wanted: Any = _wanted(found, ask)
     if wanted == _ALL:
         wanted = ask.engine_gpus or _ALL
         if others := _others(edit, ask):
@@ -108,7 +108,19 @@ def renumber_gpus(edit: Edit, ask: Ask) -> str:
     return f"name the machine's GPUs, {', '.join(str(n) for n in range(len(ids)))}, in place of {', '.join(ids)}"
 
 
-def _wanted(found: dict[str, str | None], mixed: bool) -> Any:
+def _wanted(found: dict[str, str | None], ask: Ask) -> Any:
+    """Return the ids that the variables choose, or ``all``; a reservation of what is not there stops the service."""
+    wanted = _chosen(found, ask.mixed)
+    there = ask.host_gpus
+    # As many as there are can be numbered anew.
+    if isinstance(wanted, list) and there is not None and len(wanted) != there:
+        strange = [each for each in wanted if each.isdigit() and int(each) >= there]
+        if strange:
+            raise Refused(f"the machine has {there} GPUs and no {', '.join(strange)}: name those that are meant")
+    return wanted
+
+
+def _chosen(found: dict[str, str | None], mixed: bool) -> Any:
     """Return the ids that the variables choose, or ``all``: CUDA's choice counts within NVIDIA's."""
     given = _ids(found, _NVIDIA)
     chosen = _ids(found, _CUDA)
@@ -163,7 +175,7 @@ def _drop_variables(edit: Edit, ask: Ask) -> str:
     found = variables(edit, ask)
     ids = [literal(text_of(each), "device_ids") for each in entry.get("device_ids") or ()]
     if not ids and entry.get("count") in (None, -1, _ALL):
-        wanted = _wanted(found, ask.mixed)
+        wanted = _wanted(found, ask)
         if isinstance(wanted, list):
             edit.put((*path, "device_ids"), wanted, after="count" if "count" in entry else "driver")
             if "count" in entry:

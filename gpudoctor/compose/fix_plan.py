@@ -139,6 +139,7 @@ def _wish(result: Result, limits: Limits, project: ComposeProject) -> Wish:
     service = next((each for each in project.services if each.subject == finding.subject), None)
     question = asked(service) if service is not None else None
     successor = _SUCCESSOR.fullmatch(str(known.get("instead", "")))
+    misspelt = result.id == "compose.unknown-key"
     ask = Ask(
         service=_service(result),
         amd=service is not None and vendor(service) == "amd",
@@ -148,6 +149,8 @@ def _wish(result: Result, limits: Limits, project: ComposeProject) -> Wish:
         compose_v1=limits.compose_v1,
         variable=str(known.get("name", "")) if result.id == "compose.ignored-variable" else "",
         instead=successor[1] if successor else "",
+        key=str(known.get("path", "")) if misspelt else "",
+        near=str(known.get("near", "")) if misspelt else "",
         context=limits.context(service) if service is not None and result.id == "compose.context-default" else None,
     )
     return Wish(result.id, ask)

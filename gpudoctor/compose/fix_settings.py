@@ -26,6 +26,16 @@ def drop_version(edit: Edit, ask: Ask) -> str:
     return f"remove version: {text_of(version)}"
 
 
+def spell_key(edit: Edit, ask: Ask) -> str:
+    """Write a misspelt key as the specification has it."""
+    if not ask.near:
+        raise Refused("it resembles no key that belongs there: remove it, move it, or let its name begin with x-")
+    below = tuple(int(part) if part.isdigit() else part for part in re.split(r"[.\[]", ask.key.replace("]", "")))
+    path: Path = (*(ask.path if ask.service else ()), *below)
+    edit.rename(path, ask.near)
+    return f"rename {ask.key} to {ask.near}"
+
+
 def enlarge_shm(edit: Edit, ask: Ask) -> str:
     """Set shm_size, which keeps the container's own memory; ``ipc: host`` would do, and share the host's."""
     path = (*ask.path, "shm_size")

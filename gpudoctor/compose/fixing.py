@@ -26,6 +26,7 @@ _GPU_KEYS = frozenset({"runtime", "gpus", "deploy", "environment"})
 #: Check id -> remedy, in the order in which they are made: who reserves GPUs comes before who counts them.
 REMEDIES: dict[str, Remedy] = {
     "compose.obsolete-version": Remedy(fix_settings.drop_version),
+    "compose.unknown-key": Remedy(fix_settings.spell_key),
     "compose.gpu-scope": Remedy(fix_gpus.scope_gpus, _GPU_KEYS),
     "compose.no-gpu-request": Remedy(fix_gpus.request_gpus, _GPU_KEYS | {"command", "entrypoint"}),
     "compose.invalid-request": Remedy(fix_gpus.complete_reservation, frozenset({"deploy", "gpus"})),

@@ -136,6 +136,24 @@ def test_a_key_goes_and_its_comment_stays(text: str, path: tuple[str | int, ...]
 
 
 @pytest.mark.parametrize(
+    ("text", "path", "expected"),
+    [
+        ("a:\n  'b' : 1  # eins\n  d: 2\n", ("a", "b"), "a:\n  'c' : 1  # eins\n  d: 2\n"),
+        ("a: [{b: 1, d: 2}]\n", ("a", 0, "b"), "a: [{c: 1, d: 2}]\n"),
+    ],
+)
+def test_a_key_is_renamed_where_it_stands(text: str, path: tuple[str | int, ...], expected: str) -> None:
+    edit = Edit(text, "compose.yml")
+    edit.rename(path, "c")
+    assert edit.proved() == expected
+
+
+def test_a_key_is_not_renamed_to_one_beside_it() -> None:
+    with pytest.raises(Refused, match="yours to say"):
+        Edit("a: {b: 1, c: 2}\n", "compose.yml").rename(("a", "b"), "c")
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("a:\n  b: 1", "a:\n  b: 1\n  n: [x]"),
