@@ -51,7 +51,7 @@ REASON_CALLS: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("unavailable", "no", "wrong", "_note", "_failed", "_stand_in", "closed", "CudaError", "Term",
                      "Integration", "Unreadable", "_explained", "Verdict", "_Need", "Format", "_broken"), (0, 1, 2)),
     **dict.fromkeys(("NoAnswer", "Unusable", "ComposeError", "Refused", "NotReplaced"), (0, 1, 2)),
-    "GpuPath": (3,), "Failure": (0, 1, 2), "render": (0,), "_tell": (0,),
+    "GpuPath": (3,), "FixStep": (0, 2), "Failure": (0, 1, 2), "render": (0,), "_tell": (0,),
 }  # fmt: skip
 #: Names of lists that such sentences are gathered in.
 GATHERED = frozenset({"assumed", "why", "taken"})
