@@ -9,7 +9,7 @@ from gpudoctor.evidence.statements import Statements
 WORDS: dict[str, tuple[str, ...]] = {
     "wsl": ("wsl2", "wsl1", "/usr/lib/wsl", "microsoft-standard", "(wsl", " wsl"),
     "container": ("docker", "container", "podman", "kubernetes", "apptainer", "nvidia/cuda:", "vllm-openai",
-                  " pods", " pod ", "k8s", "kubectl"),
+                  " pods", " pod ", "k8s", "k3s", "kubectl"),
     "snap": ("/var/snap/docker", "/snap/docker", "snap docker", "docker snap", "snap list", "as a snap", "snap.docker"),
     "engine:llama": ("ollama", "올라마", "source=gpu.go", "source=runner.go",
                      "source=routes.go", "source=sched.go", "inference compute", "ggml",
@@ -29,6 +29,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "compat-library": ("/compat/libcuda", "/compat/lib.real"),
     "toolkit-absent": ("nvidia-ctk: command not found", "nvidia-ctk: not found"),
     "toolkit-installed": ("nvidia-container-toolkit is already", "nvidia-ctk version", "container toolkit cli version"),
+    "no-cgroups-on": ("no-cgroups = true", "no-cgroups=true", "no-cgroups: true"),
     "daemon-not-restarted": ("not restarted", "without restart", "before restarting", "forgot to restart"),
 }  # fmt: skip
 
