@@ -13,7 +13,8 @@ WORDS: dict[str, tuple[str, ...]] = {
     "snap": ("/var/snap/docker", "/snap/docker", "snap docker", "docker snap", "snap list", "as a snap", "snap.docker"),
     "engine:llama": ("ollama", "올라마", "source=gpu.go", "source=runner.go",
                      "source=routes.go", "source=sched.go", "inference compute", "ggml",
-                     "llama_model", "llama.cpp", "llama-server", "llama_context", "llama_kv"),
+                     "llama_model", "llama.cpp", "llama-server", "llama_context", "llama_kv", "llama-cpp",
+                     "llama_cpp"),
     "engine:vllm": ("vllm",),
     "engine:sglang": ("sglang",),
     "engine:rocm": ("rocm", "amdgpu", "hip error", "/dev/kfd", "rccl"),
@@ -30,6 +31,8 @@ WORDS: dict[str, tuple[str, ...]] = {
     "toolkit-absent": ("nvidia-ctk: command not found", "nvidia-ctk: not found"),
     "toolkit-installed": ("nvidia-container-toolkit is already", "nvidia-ctk version", "container toolkit cli version"),
     "no-cgroups-on": ("no-cgroups = true", "no-cgroups=true", "no-cgroups: true"),
+    "wrong-output": ("gibberish", "garbage", "garbled", "word salad", "nonsense", "!!!!!", "/////", "@@@@@", "?????"),
+    "new-gpu": ("gb10", "gb200", "gb300", "b200", "b300", "rtx 50", "rtx pro 6000", "sm_12", "sm_10", "sm_11"),
     "daemon-not-restarted": ("not restarted", "without restart", "before restarting", "forgot to restart"),
 }  # fmt: skip
 
