@@ -25,6 +25,7 @@ def conflicts(stated: Statements) -> Iterator[str]:
         yield from _slices(told)
         yield from _image(told)
         yield from _dropped(stated)
+        yield from _flavour(stated)
 
 
 def _heads(told: dict[str, str]) -> Iterator[str]:
@@ -68,6 +69,18 @@ def _dropped(stated: Statements) -> Iterator[str]:
         found = [each for each in last if each is not None]
         if found and len(found) == len(last) and max(found) < branch:
             yield f"stated: {facts['name']} on driver {driver}, last branch {max(found)}"
+            return
+
+
+def _flavour(stated: Statements) -> Iterator[str]:
+    told = re.search(r"\b(?:(open)|proprietary|closed)\b", stated.told.get("driver", "").lower())
+    if told is None:
+        return
+    refused = "unsupported" if told[1] else "required"
+    for facts in stated.gpus.values():
+        found = {row.open_kernel_modules for row in gpus.by_name(facts.get("name", ""))}
+        if found == {refused}:
+            yield f"stated: {facts['name']} under {told[1] or 'proprietary'} modules"
             return
 
 
