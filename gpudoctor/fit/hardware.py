@@ -173,26 +173,18 @@ def _card(name: str, assumed: list[str]) -> Gpu:
 
 def _nvidia(name: str, found: tuple["NvidiaGpu", ...], assumed: list[str]) -> Gpu:
     known = [card for card in found if card.memory_mib]
-    if not known and found[0].name in _UNIFIED:
-        shared, card = _UNIFIED[found[0].name], found[0]
-        return Gpu(
-            number=0,
-            name=card.name,
-            total_bytes=shared,
-            usable_bytes=shared,
-            free_bytes=shared,
-            compute_capability=card.compute_capability,
-            bandwidth_bytes_per_s=card.bandwidth_gb_s * 1e9 if card.bandwidth_gb_s else None,
-            native=tuple(card.native),
-        )
-    if not known:
+    if known:
+        # Products of one name differ in their link more than in their memory: the usual one is the server module.
+        card = max(known, key=lambda card: (-card.memory_mib[0] // 1024, card.bandwidth_gb_s or 0.0))
+        if len({(card.memory_mib[0], card.bandwidth_gb_s) for card in known}) > 1:
+            assumed.append(f"{name} is the {card.name}")
+        total = card.memory_mib[0] * MIB
+        usable = total - reserved_bytes(total, card.architecture, card.kind, card.memory_type)
+    elif found[0].name in _UNIFIED:
+        card = found[0]
+        total = usable = _UNIFIED[card.name]
+    else:
         raise Unusable(f"the memory of {found[0].name} is not known", hint="Judge it on the machine itself.")
-    # Products of one name differ in their link more than in their memory: the usual one is the server module.
-    card = max(known, key=lambda card: (-card.memory_mib[0] // 1024, card.bandwidth_gb_s or 0.0))
-    if len({(card.memory_mib[0], card.bandwidth_gb_s) for card in known}) > 1:
-        assumed.append(f"{name} is the {card.name}")
-    total = card.memory_mib[0] * MIB
-    usable = total - reserved_bytes(total, card.architecture, card.kind, card.memory_type)
     return Gpu(
         number=0,
         name=card.name,
@@ -202,5 +194,6 @@ def _nvidia(name: str, found: tuple["NvidiaGpu", ...], assumed: list[str]) -> Gp
         compute_capability=card.compute_capability,
         bandwidth_bytes_per_s=card.bandwidth_gb_s * 1e9 if card.bandwidth_gb_s else None,
         native=tuple(card.native),
-        nvlink=card.nvlink is not None,
+        # The GB10's joins it to its own processor.
+        nvlink=card.nvlink is not None and card.name not in _UNIFIED,
     )
